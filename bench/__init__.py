@@ -1,0 +1,1 @@
+"""Measures the broker against its rivals, with a generator that accounts for every token."""

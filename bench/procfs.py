@@ -1,0 +1,53 @@
+"""What Linux tells of processes: CPU, waiting for a core, and memory."""
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+PROC = Path("/proc")
+_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Sample(Struct, frozen=True):
+    """CPU and waiting so far, in seconds, and memory now, in bytes."""
+
+    cpu: float
+    waited: float
+    rss: int
+
+
+def tree(pid: int) -> list[int]:
+    """`pid` and its descendants."""
+    found = [pid]
+    for parent in found:
+        for task in _tasks(parent):
+            try:
+                children = (task / "children").read_text()
+            except OSError:
+                continue
+            found.extend(map(int, children.split()))
+    return found
+
+
+def sample(pids: list[int]) -> Sample:
+    """The sum over `pids`.
+
+    Raises:
+        OSError: one of them has ended.
+    """
+    cpu = waited = 0.0
+    rss = 0
+    for pid in pids:
+        # The name, in parentheses, may hold anything; the fields follow the last one.
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        cpu += (int(fields[11]) + int(fields[12])) / _TICK
+        rss += int((PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
+        for task in _tasks(pid):
+            waited += int((task / "schedstat").read_text().split()[1]) / 1e9
+    return Sample(cpu, waited, rss)
+
+
+def _tasks(pid: int) -> list[Path]:
+    return list((PROC / str(pid) / "task").iterdir())

@@ -1,0 +1,229 @@
+"""The configuration: `config.toml`, then the environment, as frozen typed Structs.
+
+An unknown key or a wrong type stops the start with the setting's path and the
+reason. `EDGESTREAM_LISTEN__PORT=9000` overrides `listen.port`: two underscores
+go one level down, letters in a name that an environment variable cannot have
+(dots, dashes) are written as one underscore. (docs/configuration.md)
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from broker.errors import ConfigError
+
+T = TypeVar("T")
+ENV_PREFIX = "EDGESTREAM_"
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the configuration file."""
+
+
+class Listen(_Section, frozen=True):
+    """Where the one port is."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+
+
+class Limits(_Section, frozen=True):
+    """What one connection may do."""
+
+    max_message_bytes: Annotated[int, Meta(ge=1024)] = 1 << 20
+    max_subscriptions: Positive = 1000
+
+
+class Heartbeat(_Section, frozen=True):
+    """Liveness: pings every `interval` seconds; a silence of twice that ends a connection."""
+
+    interval: Seconds = 20.0
+
+
+class Logging(_Section, frozen=True):
+    """How events are logged, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class Auth(_Section, frozen=True):
+    """Who is let in without a token: peers on this machine, or everyone.
+
+    `origins` are pages that browsers may connect from, such as
+    ``https://chat.example.com``, beside the broker's own and those of this machine.
+    """
+
+    anonymous: Literal["loopback", "everyone"] = "loopback"
+    origins: list[str] = field(default_factory=list)
+
+
+class Shutdown(_Section, frozen=True):
+    """How long a stopping broker may take to deliver what it holds, in seconds."""
+
+    drain: Seconds = 10.0
+
+
+class Queue(_Section, frozen=True):
+    """A namespace's bound on what waits to be handled. Over it, publishers are not read."""
+
+    messages: Positive = 2_000
+    bytes: Positive = 1 << 20
+
+
+class History(_Section, frozen=True):
+    """What a namespace retains: events of one stream, and bytes and seconds of them all."""
+
+    events: Positive = 20_000
+    bytes: Positive = 64 << 20
+    age: Seconds = 3600.0
+    streams: Positive = 100_000
+
+
+class Server(_Section, frozen=True):
+    """A named endpoint, `/ws/{name}`, and the namespaces that it reaches."""
+
+    namespaces: list[str]
+    compression: bool = False
+
+
+class Namespace(_Section, frozen=True):
+    """A set of topics under one name, and the plugin that owns them."""
+
+    plugin: str
+    engine: Literal["memory"] = "memory"
+    weight: Positive = 1
+    max_body_bytes: Positive = 256 << 10
+    queue: Queue = Queue()
+    history: History = History()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Config(_Section, frozen=True):
+    """The whole configuration."""
+
+    servers: dict[str, Server]
+    namespaces: dict[str, Namespace]
+    listen: Listen = Listen()
+    limits: Limits = Limits()
+    heartbeat: Heartbeat = Heartbeat()
+    logging: Logging = Logging()
+    auth: Auth = Auth()
+    shutdown: Shutdown = Shutdown()
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read `path`, lay the environment over it, and check it.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is unknown or wrong.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), f"cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(path), f"is not TOML: {error}") from None
+    _convert(data)  # a mistake in the file is named as such, whatever the environment says
+    for name in sorted(environ):
+        if name.startswith(ENV_PREFIX) and "__" in name:
+            _override(data, name, environ[name])
+    config = _convert(data)
+    _check_servers(config)
+    return config
+
+
+def as_toml_like(config: Config) -> dict[str, Any]:
+    """The configuration with every default filled in, as plain data."""
+    plain: dict[str, Any] = msgspec.to_builtins(config)
+    return plain
+
+
+def _convert(data: dict[str, Any]) -> Config:
+    # The named tables first, one by one: so that a mistake is told with the table's name.
+    for section, kind in (("servers", Server), ("namespaces", Namespace)):
+        tables = data.get(section)
+        if isinstance(tables, dict):
+            for name, table in tables.items():
+                _checked(table, kind, f"{section}.{name}")
+    return _checked(data, Config, "")
+
+
+def _checked(data: Any, kind: type[T], prefix: str) -> T:
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise _config_error(error, prefix) from None
+
+
+def _config_error(error: msgspec.ValidationError, prefix: str) -> ConfigError:
+    """msgspec's words, with the path in ours: ``listen.port``."""
+    text, _, at = str(error).partition(" - at `")
+    steps = [prefix, at.rstrip("`").removeprefix("$").lstrip(".")]
+    named = re.search(r"(unknown|missing required) field `([^`]*)`", text)
+    if named:
+        steps.append(named[2])
+        text = "is missing" if named[1].startswith("missing") else "is not a setting"
+    return ConfigError(".".join(filter(None, steps)) or "config", text[:1].lower() + text[1:])
+
+
+def _check_servers(config: Config) -> None:
+    for name, server in config.servers.items():
+        if re.fullmatch(r"[A-Za-z0-9_-]+", name) is None:
+            raise ConfigError(f"servers.{name}", "a name has letters, digits, '_' and '-' only")
+        for namespace in server.namespaces:
+            if namespace not in config.namespaces:
+                raise ConfigError(
+                    f"servers.{name}.namespaces", f"there is no namespace {namespace!r}"
+                )
+    for namespace in config.namespaces:
+        homes = [name for name, server in config.servers.items() if namespace in server.namespaces]
+        if len(homes) != 1:
+            where = "no server has it" if not homes else f"several servers have it: {homes}"
+            raise ConfigError(f"namespaces.{namespace}", f"belongs to one server, but {where}")
+
+
+def _override(data: dict[str, Any], variable: str, text: str) -> None:
+    """Put one environment variable's value at its place in `data`."""
+    table: Any = data
+    kind: Any = Config
+    steps = variable.removeprefix(ENV_PREFIX).lower().split("__")
+    for depth, step in enumerate(steps):
+        name, kind = _step(kind, table, step, variable)
+        if depth == len(steps) - 1:
+            table[name] = _value(text, kind, variable)
+            return
+        table = table.setdefault(name, {})
+
+
+def _step(kind: Any, table: Any, step: str, variable: str) -> tuple[str, Any]:
+    """The name and type of the setting that `step` means inside a table of type `kind`."""
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        choices = {f.name: f.type for f in msgspec.structs.fields(kind)}
+    elif isinstance(table, dict):
+        value_type = kind.__args__[1] if hasattr(kind, "__args__") else Any
+        choices = dict.fromkeys(table, value_type)
+    else:
+        choices = {}
+    for name, child in choices.items():
+        if re.sub(r"[^a-z0-9]", "_", name.lower()) == step:
+            return name, child
+    raise ConfigError(variable, f"there is no setting {step!r} to override")
+
+
+def _value(text: str, kind: Any, variable: str) -> Any:
+    try:
+        if kind is Any or text[:1] in "[{":
+            return tomllib.loads(f"value = {text}")["value"]
+        return msgspec.to_builtins(msgspec.convert(text, kind, strict=False))
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(variable, f"{text!r} does not fit: {error}") from None

@@ -1,0 +1,81 @@
+"""The port of an engine: append at an expected position, read after one, deliver.
+
+A namespace validates against its *head*, the state after everything that it has
+handed to the engine, so that publishers can pipeline. The engine commits batches
+in the order in which it got them and hands each to `delivered`; an engine that
+stores elsewhere does so later than `append` returns. If a batch cannot be
+stored, it and every batch behind it go to `failed`, and the namespace rebuilds
+its head from what the engine holds: optimistic concurrency on an event log.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from broker.plugin import Event
+
+
+class Batch(Struct):
+    """Events that are stored together, or not at all.
+
+    Attributes:
+        events: in order; the engine gives each its position.
+        ids: of each event, the id of its publish; 0 where it had none.
+        expected: for each stream, the position of its last event as its head has it.
+        origin: whom to acknowledge.
+        last_id: up to which id this batch answers its origin, duplicates and
+            refusals included; 0 where there is none.
+    """
+
+    events: list[Event]
+    ids: list[int]
+    expected: dict[str, int]
+    origin: Any
+    last_id: int = 0
+
+
+class Engine(Protocol):
+    """Stores one namespace's events.
+
+    Attributes:
+        epoch: names this numbering of positions. Another one means that cursors
+            from before say nothing any more.
+        immediate: whether `append` has delivered or failed when it returns.
+    """
+
+    epoch: str
+    immediate: bool
+
+    def open(
+        self, delivered: Callable[[Batch], None], failed: Callable[[Batch, Exception], None]
+    ) -> None:
+        """Say where batches go; called once, before anything else."""
+
+    def append(self, batch: Batch) -> None:
+        """Give the batch's events their positions, and store them.
+
+        A position that `expected` disagrees with is a `Conflict`, given to `failed`.
+        """
+
+    def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
+        """Up to `limit` delivered events of one stream after a position, in order.
+
+        Raises:
+            Gone: some of them are not retained any more.
+        """
+
+    def floor(self, key: str) -> int:
+        """The position after which everything of the stream is retained."""
+
+    def last(self, key: str) -> int:
+        """The position of a stream's last stored event; 0 where there is none."""
+
+    def has_name(self, key: str, name: str) -> bool:
+        """Whether a retained event of the stream was published under this `dedupe` name."""
+
+    def forget(self, key: str) -> None:
+        """Let go of a whole stream; its head is forgotten at the same time."""
+
+    def trim(self, now: int) -> None:
+        """Let go of what is older than the history's age; `now` in Unix ms."""

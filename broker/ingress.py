@@ -1,0 +1,125 @@
+"""What waits to be handled by one namespace: bounded, and fair to its publishers.
+
+Each publishing connection has an `Ingress`, and they take turns, so that one of
+them that floods does not delay the others. A connection that fills the
+namespace is not read from until there is room: nothing accepted is dropped.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import UNSET
+
+from broker.auth import Principal
+from broker.codec import Codec
+from broker.config import Queue as Bound
+from broker.errors import Rejected
+from broker.messages import Publish
+from broker.outbox import Receipts
+from broker.plugin import Sender
+
+
+class Publisher(Protocol):
+    """A connection, as far as a namespace it publishes to needs to know it."""
+
+    @property
+    def principal(self) -> Principal: ...
+
+    @property
+    def sender(self) -> Sender: ...
+
+    @property
+    def codec(self) -> Codec: ...
+
+    def refuse(self, error: Rejected, id: int | None, topic: str) -> None:
+        """Answer one publish with an error."""
+
+    def acknowledge(self) -> None:
+        """Some publishes are through: see its receipts."""
+
+    def hold(self) -> None:
+        """Stop reading from this connection: a namespace it publishes to is full."""
+
+    def release(self) -> None:
+        """Undo one `hold`."""
+
+
+class Ingress:
+    """What one connection has published to one namespace, and is not handled yet."""
+
+    __slots__ = ("held", "publisher", "queue", "receipts")
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.publisher = publisher
+        self.queue: deque[Publish] = deque()
+        self.receipts = Receipts()
+        self.held = False
+
+
+class Intake:
+    """A namespace's bounded queue of publishes.
+
+    Args:
+        bound: how much may wait. It can be exceeded by what one read brought.
+        wake: called when there is something to handle.
+    """
+
+    __slots__ = ("_bound", "_held", "_ready", "_wake", "bytes", "messages", "received")
+
+    def __init__(self, bound: Bound, wake: Callable[[], None]) -> None:
+        self.messages = 0
+        self.bytes = 0
+        self.received = 0
+        self._bound = bound
+        self._wake = wake
+        self._ready: deque[Ingress] = deque()
+        self._held: deque[Ingress] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._ready)
+
+    def put(self, ingress: Ingress, message: Publish) -> None:
+        """Queue one publish; hold its connection if that fills the namespace."""
+        if not ingress.queue:
+            self._ready.append(ingress)
+            self._wake()
+        ingress.queue.append(message)
+        if message.id is not UNSET:
+            ingress.receipts.taken = message.id
+        self.received += 1
+        self.messages += 1
+        self.bytes += len(message.body)
+        if (
+            self.messages > self._bound.messages or self.bytes > self._bound.bytes
+        ) and not ingress.held:
+            ingress.held = True
+            self._held.append(ingress)
+            ingress.publisher.hold()
+
+    def take(self, limit: int) -> tuple[Ingress, list[Publish]]:
+        """Up to `limit` publishes of the connection whose turn it is."""
+        ingress = self._ready.popleft()
+        queue = ingress.queue
+        if len(queue) <= limit:
+            messages = list(queue)
+            queue.clear()
+        else:
+            messages = [queue.popleft() for _ in range(limit)]
+            self._ready.append(ingress)
+        self.messages -= len(messages)
+        self.bytes -= sum([len(message.body) for message in messages])
+        return ingress, messages
+
+    def release_one(self) -> None:
+        """Let one held connection be read again, once half of the queue is free.
+
+        One at a time: together they would refill it at once.
+        """
+        bound = self._bound
+        if self._held and self.messages * 2 <= bound.messages and self.bytes * 2 <= bound.bytes:
+            ingress = self._held.popleft()
+            ingress.held = False
+            ingress.publisher.release()
+            if self._held:
+                self._wake()

@@ -1,0 +1,259 @@
+"""A namespace at work: its intake, its plugin, its streams, its engine, its readers.
+
+    intake → accept: type, key, permission, rules → engine.append
+           → delivered: fan-out, acknowledgement
+
+Everything here runs inside the namespace's slice of the loop.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import structlog
+from msgspec import UNSET
+
+from broker import config
+from broker.clock import Clock
+from broker.codec import BodyType, Codec
+from broker.engines.base import Batch, Engine
+from broker.errors import Duplicate, Rejected
+from broker.fanout import Fanout
+from broker.ingress import Ingress, Intake, Publisher
+from broker.messages import Publish
+from broker.plugin import Event, Plugin
+from broker.topics import check_key
+
+log = structlog.get_logger(__name__)
+
+QUANTUM = 32
+"""How many publishes of one connection are handled before the next has its turn."""
+
+
+class Stream:
+    """One key's state: with everything handed to the engine, and with what it delivered.
+
+    Both are one object where the engine commits at once.
+    """
+
+    __slots__ = ("committed", "head", "last")
+
+    def __init__(self, head: Any, committed: Any, last: int = 0) -> None:
+        self.head = head
+        self.committed = committed
+        self.last = last
+
+
+class Namespace:
+    """A set of topics under one owner. See the module's text for the way through it."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: config.Namespace,
+        plugin: Plugin[Any],
+        engine: Engine,
+        clock: Clock,
+        wake: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.plugin = plugin
+        self.engine = engine
+        self.fanout = Fanout(engine.epoch)
+        self.intake = Intake(settings.queue, wake)
+        self.streams: dict[str, Stream] = {}
+        self.accepted = 0
+        self.position = 0
+        self.overruns = 0
+        self._clock = clock
+        self._types: dict[str, BodyType] = {}
+        engine.open(self._delivered, self._failed)
+
+    def enqueue(self, ingress: Ingress, message: Publish) -> None:
+        """Queue one publish of a connection.
+
+        Raises:
+            Rejected: ``too_large``.
+        """
+        if len(message.body) > self.settings.max_body_bytes:
+            raise Rejected(
+                "too_large",
+                f"a body in {self.name} has at most {self.settings.max_body_bytes} bytes, "
+                f"this one {len(message.body)}",
+            )
+        self.intake.put(ingress, message)
+
+    def run(self, until: float) -> None:
+        """Handle what is queued until it is all done or the clock says `until`."""
+        while self.intake:
+            self._handle(*self.intake.take(QUANTUM))
+            if self._clock.seconds() >= until:
+                return
+
+    # ------------------------------------------------------------- publishes
+
+    def _handle(self, ingress: Ingress, messages: list[Publish]) -> None:
+        """One connection's turn: accept its publishes into the head, and append them."""
+        publisher = ingress.publisher
+        batch = Batch([], [], {}, ingress)
+        now = self._clock.unix_ms()
+        for message in messages:
+            id = 0 if message.id is UNSET else message.id
+            batch.last_id = id or batch.last_id
+            try:
+                self._accept(publisher, message, batch, now)
+                batch.ids.append(id)
+            except Duplicate:
+                continue  # acknowledged with the batch, as if it were stored now
+            except Rejected as error:
+                publisher.refuse(error, id, message.topic)
+            except Exception:
+                log.exception("plugin failed", namespace=self.name, topic=message.topic)
+                failure = Rejected("internal", "the broker failed on this message")
+                publisher.refuse(failure, id, message.topic)
+        self._append(batch)
+
+    def _accept(self, publisher: Publisher, message: Publish, batch: Batch, now: int) -> None:
+        """Type, key, permission, rules: then the event is part of the head.
+
+        Raises:
+            Rejected: and nothing has changed.
+        """
+        topic = message.topic
+        body_type = self._types.get(topic) or self._body_type(topic)
+        body, extended = body_type.decode(message.body, publisher.codec)
+        key = self._key(message, body)
+        if not publisher.principal.may("publish", topic, key):
+            raise Rejected("forbidden", f"{publisher.principal.name} may not publish to {topic}")
+        event = Event(
+            topic,
+            key,
+            body,
+            message.body.copy(),  # a slice of what may be a large array
+            now,
+            publisher.sender,
+            publisher.codec,
+            extended,
+        )
+        if message.dedupe is not UNSET:
+            if self.engine.has_name(key, message.dedupe):
+                raise Duplicate
+            event.dedupe = message.dedupe
+        stream = self.streams.get(key)
+        if stream is None:
+            stream = self._open(key)
+            self.plugin.validate(stream.head, event)
+            self._keep(key, stream)
+        else:
+            self.plugin.validate(stream.head, event)
+        self.plugin.apply(stream.head, event)
+        if key not in batch.expected:
+            batch.expected[key] = stream.last
+        batch.events.append(event)
+
+    def _body_type(self, topic: str) -> BodyType:
+        body_type = BodyType(self.plugin.body_type(topic))
+        if len(self._types) < 10_000:  # a namespace without a schema has any number of topics
+            self._types[topic] = body_type
+        return body_type
+
+    def _key(self, message: Publish, body: Any) -> str:
+        key = self.plugin.key(message.topic, body)
+        given = message.key
+        if key is None:
+            if given is UNSET:
+                return ""
+            key = given
+        elif given is not UNSET and given != key:
+            raise Rejected(
+                "bad_body",
+                f"the key {given!r} is not the body's {self.plugin.key_field}",
+                {"path": f"$.{self.plugin.key_field}"},
+            )
+        if key not in self.streams:
+            check_key(key)
+        return key
+
+    def _append(self, batch: Batch) -> None:
+        if not batch.events and self.engine.immediate:
+            self._acknowledge(batch)
+            return
+        self.engine.append(batch)
+        for key in batch.expected:
+            self.streams[key].last = self.engine.last(key)
+
+    # ------------------------------------------------------------- streams
+
+    def _open(self, key: str) -> Stream:
+        """A stream's state from what is stored of it: usually nothing."""
+        head = self._fold(key)
+        committed = head if self.engine.immediate else self._fold(key)
+        return Stream(head, committed, self.engine.last(key))
+
+    def _fold(self, key: str) -> Any:
+        state = self.plugin.initial()
+        for event in self._stored(key):
+            self.plugin.apply(state, event)
+        return state
+
+    def _stored(self, key: str) -> Iterable[Event]:
+        after = self.engine.floor(key)
+        while events := self.engine.read(key, after, 1000):
+            yield from events
+            after = events[-1].position
+
+    def _keep(self, key: str, stream: Stream) -> None:
+        """Add a stream; forget the oldest one at rest if there are too many."""
+        if len(self.streams) >= self.settings.history.streams:
+            for old in list(self.streams)[:100]:
+                if self.plugin.at_rest(self.streams[old].head):
+                    del self.streams[old]
+                    self.engine.forget(old)
+                    break
+        self.streams[key] = stream
+
+    # ------------------------------------------------------------- what the engine says
+
+    def _delivered(self, batch: Batch) -> None:
+        """A batch is committed: to its readers, and its sender may know."""
+        deliver = self.fanout.deliver
+        for event in batch.events:
+            if not self.engine.immediate:
+                stream = self.streams[event.key]
+                self.plugin.apply(stream.committed, event)
+            self.position = event.position
+            deliver(event)
+        self.accepted += len(batch.events)
+        self._acknowledge(batch)
+
+    def _failed(self, batch: Batch, error: Exception) -> None:
+        """A batch could not be stored: tell its sender, and rebuild the heads it moved."""
+        log.warning("append failed", namespace=self.name, events=len(batch.events), why=str(error))
+        for key in batch.expected:
+            self.streams[key] = self._open(key)
+        ingress: Ingress = batch.origin
+        refusal = Rejected("internal", "the message could not be stored")
+        for event, id in zip(batch.events, batch.ids, strict=True):
+            ingress.publisher.refuse(refusal, id, event.topic)
+        self._acknowledge(batch)
+
+    def _acknowledge(self, batch: Batch) -> None:
+        if batch.last_id:
+            ingress: Ingress = batch.origin
+            ingress.receipts.done = batch.last_id
+            ingress.publisher.acknowledge()
+
+    # ------------------------------------------------------------- readers (see lane.Source)
+
+    def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
+        return self.engine.read(key, after, limit)
+
+    def snapshot(self, key: str | None) -> Sequence[Event]:
+        streams = self.streams.values() if key is None else filter(None, [self.streams.get(key)])
+        return [event for s in streams for event in self.plugin.snapshot(s.committed)]
+
+    def merge(self, run: Sequence[Event]) -> Sequence[Event]:
+        return self.plugin.merge(run)
+
+    def encode(self, event: Event, codec: Codec, sub: int | None = None) -> bytes:
+        return self.fanout.encode(event, codec, sub)

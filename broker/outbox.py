@@ -1,0 +1,173 @@
+"""What goes to one connection: its replies, and a queue for each namespace.
+
+Replies leave first. Then the namespaces take turns by weight, so that an event
+of a quiet one overtakes a backlog of tokens. Within a queue, order holds.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from broker.codec import Codec
+from broker.lane import Gone
+from broker.messages import Ack, BrokerMessage
+from broker.queue import Queue
+
+FLUSH_BYTES = 64 << 10
+"""What one connection may write in one turn of the loop, and the most in one message."""
+
+TURN_BYTES = 4 << 10
+"""What a namespace of weight 1 may write before the next one has its turn."""
+
+REPLY_BYTES = 64 << 10
+"""How much of its replies a connection may leave unread before it is not read from."""
+
+
+class Wire(Protocol):
+    """The socket below an outbox."""
+
+    writable: bool
+
+    def send(self, payload: bytes) -> None:
+        """Send one message, in the connection's encoding."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Say why, then close."""
+
+    def hold(self, reason: str) -> None:
+        """Do not read from this connection until every `hold` is released."""
+
+    def release(self, reason: str) -> None:
+        """Undo one `hold`."""
+
+
+class Receipts(Struct, gc=False):
+    """One namespace's share in a connection's acknowledgements: ids of publishes."""
+
+    taken: int = 0
+    done: int = 0
+
+
+class Outbox:
+    """All that waits for one connection. `flush` is called once per turn of the loop.
+
+    Args:
+        codec: the connection's encoding.
+        wire: its socket.
+        touched: called when there is something to flush, once until it is flushed.
+    """
+
+    __slots__ = (
+        "_acked", "_replies", "_reply_size", "_touched", "_waiting",
+        "codec", "dirty", "receipts", "sent", "wire",
+    )  # fmt: skip
+
+    def __init__(self, codec: Codec, wire: Wire, touched: Callable[["Outbox"], None]) -> None:
+        self.codec = codec
+        self.wire = wire
+        self.receipts: list[Receipts] = []
+        self.dirty = False
+        self.sent = 0
+        self._touched = touched
+        self._replies: list[bytes] = []
+        self._reply_size = 0
+        self._waiting: deque[Queue] = deque()
+        self._acked = 0
+
+    def reply(self, message: BrokerMessage) -> None:
+        """Queue an answer, or another message of the broker's own."""
+        data = self.codec.encode(message)
+        self._replies.append(data)
+        self._reply_size += len(data)
+        if self._reply_size > REPLY_BYTES:
+            self.wire.hold("replies")
+        self.touch()
+
+    def wake(self, queue: Queue) -> None:
+        """`queue` has something to send."""
+        self._waiting.append(queue)
+        self.touch()
+
+    def touch(self) -> None:
+        """There is something to flush."""
+        if not self.dirty:
+            self.dirty = True
+            self._touched(self)
+
+    @property
+    def writable(self) -> bool:
+        return self.wire.writable
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits here."""
+        return not self._replies and not self._waiting
+
+    def too_slow(self) -> None:
+        """The reader cannot keep up with what it asked for."""
+        self._waiting.clear()
+        self.wire.close(4108, "slow consumer")
+
+    def flush(self) -> None:
+        """Write what the socket takes: replies first, then each namespace by its weight."""
+        self.dirty = False
+        if not self.wire.writable:
+            return
+        self._acknowledge()
+        items = self._replies
+        if items:
+            self._replies = []
+            if self._reply_size > REPLY_BYTES:
+                self.wire.release("replies")
+            self._reply_size = 0
+        if self._waiting:
+            try:
+                items.extend(self._take_events())
+            except Gone:
+                self.too_slow()
+                return
+        if items:
+            self.sent += len(items)
+            self.wire.send(self.codec.pack(items))
+        if self._waiting:
+            self.touch()
+
+    def _take_events(self) -> Sequence[bytes]:
+        """Up to `FLUSH_BYTES` from the queues, each in its turn."""
+        waiting = self._waiting
+        queue = waiting[0]
+        if len(waiting) == 1:
+            items = queue.take(FLUSH_BYTES)
+            if not queue.waiting:
+                waiting.popleft()
+            return items
+        items = []
+        room = FLUSH_BYTES
+        while waiting and room > 0:
+            queue = waiting.popleft()
+            taken = queue.take(TURN_BYTES * queue.weight)
+            room -= sum(map(len, taken))
+            items.extend(taken)
+            if queue.waiting:
+                waiting.append(queue)
+        return items
+
+    def _acknowledge(self) -> None:
+        """One cumulative ack for every publish that is through, if there are new ones.
+
+        A namespace that still has publishes of this connection holds the ack back at
+        its own last one: it stands for every publish before it, wherever it went.
+        """
+        done = 0
+        held = None
+        for receipts in self.receipts:
+            if receipts.done < receipts.taken:
+                held = receipts.done if held is None else min(held, receipts.done)
+            else:
+                done = max(done, receipts.done)
+        ack = done if held is None else held
+        if ack > self._acked:
+            self._acked = ack
+            self._replies.append(self.codec.encode(Ack(ack)))

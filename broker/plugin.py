@@ -1,0 +1,154 @@
+"""What a plugin may see: the port between the broker and the owner of a namespace.
+
+A plugin owns one namespace: its topics, the types of their bodies, the rules of
+its streams. It is synchronous, does no I/O and is called only from its
+namespace's turn of the loop, so it needs no locks. Only `Rejected` (and
+`Duplicate`) reach a sender; any other exception is answered as ``internal``.
+
+A stream's state is a fold of `apply` over its stored events, so that a restarted
+broker, or another node, can rebuild it from them alone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+from starlette.routing import BaseRoute
+
+from broker.codec import JSON, BodyType, Codec
+from broker.errors import ConfigError, Duplicate, EdgestreamError, ErrorInfo, Rejected
+
+__all__ = [
+    "BodyType",
+    "ConfigError",
+    "Duplicate",
+    "EdgestreamError",
+    "ErrorInfo",
+    "Event",
+    "Plugin",
+    "Rejected",
+    "Sender",
+]
+
+State = TypeVar("State")
+
+
+class Sender(Struct, frozen=True, gc=False):
+    """Who published: stored with the event, since ownership is part of a stream's state.
+
+    Attributes:
+        principal: the principal's name.
+        client: a digest of the process's secret, or None where it gave none.
+        connection: the connection's id.
+    """
+
+    principal: str
+    client: str | None
+    connection: str
+
+    def is_same(self, other: "Sender") -> bool:
+        """Whether both are one sender: the same client, or without one the same connection."""
+        if self.client is None:
+            return self.connection == other.connection
+        return self.client == other.client and self.principal == other.principal
+
+
+BROKER = Sender("broker", None, "broker")
+"""The sender of what the broker itself publishes."""
+
+
+class Event(Struct, gc=False):
+    """One envelope at one position of its stream. Never changed once it is appended.
+
+    Attributes:
+        topic: where it was published.
+        key: which stream of the namespace; "" where the namespace's topic has no key.
+        body: the checked body, of its topic's type.
+        raw: the body's bytes as they came, in `codec`. Unknown fields live only here.
+        time: its acceptance in Unix ms. It never orders anything.
+        sender: who published it.
+        extended: whether `raw` has fields that the body's type does not know.
+        dedupe: a name given by its publisher, or None.
+        position: its place in the namespace, growing; 0 until it is appended.
+    """
+
+    topic: str
+    key: str
+    body: Any
+    raw: Raw
+    time: int
+    sender: Sender
+    codec: Codec = JSON
+    extended: bool = False
+    dedupe: str | None = None
+    position: int = 0
+
+    @classmethod
+    def of(cls, topic: str, key: str, body: Any, time: int, sender: Sender = BROKER) -> "Event":
+        """An event that the broker makes itself, such as one of a snapshot."""
+        return cls(topic, key, body, Raw(JSON.encode_any(body)), time, sender)
+
+
+class Plugin(Generic[State]):
+    """The owner of one namespace. Subclass it, and register it as an entry point.
+
+    Attributes:
+        Options: the Struct that the namespace's ``options`` table must fit.
+        errors: the error codes that it adds to the broker's.
+        key_field: the body's field that names the stream, where there is one.
+        retained: its last events are its state, so that a subscription without
+            ``replay`` gets a snapshot as well.
+    """
+
+    Options: ClassVar[type[Struct]] = msgspec.defstruct("Options", [], forbid_unknown_fields=True)
+    errors: ClassVar[Mapping[str, ErrorInfo]] = {}
+    key_field: ClassVar[str] = "key"
+    retained: ClassVar[bool] = False
+
+    def __init__(self, namespace: str, options: Any) -> None:
+        self.namespace = namespace
+        self.options = options
+
+    def body_type(self, topic: str) -> Any:
+        """The type of `topic`'s bodies: a Struct, or `Any` for what JSON can say.
+
+        Raises:
+            Rejected: ``unknown_topic``.
+        """
+        raise NotImplementedError
+
+    def key(self, topic: str, body: Any) -> str | None:
+        """The stream that a body belongs to, or None where the publisher names it."""
+        return None
+
+    def initial(self) -> State:
+        """The state of a stream without events."""
+        raise NotImplementedError
+
+    def validate(self, head: State, event: Event) -> None:
+        """Check `event` against everything accepted so far.
+
+        Raises:
+            Rejected: it may not follow; the code is one of `errors` or the broker's.
+            Duplicate: it was accepted before.
+        """
+
+    def apply(self, state: State, event: Event) -> None:
+        """Fold one accepted event into `state`. It must not fail."""
+
+    def at_rest(self, state: State) -> bool:
+        """Whether a stream may be forgotten when there are too many."""
+        return True
+
+    def snapshot(self, state: State) -> Iterable[Event]:
+        """`state` written as events, in as few as it can be."""
+        return ()
+
+    def merge(self, run: Sequence[Event]) -> Sequence[Event]:
+        """Events of one stream, neighbours, with those joined that lose nothing by it."""
+        return run
+
+    def routes(self) -> Iterable[BaseRoute]:
+        """The HTTP routes that it brings."""
+        return ()

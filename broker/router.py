@@ -1,0 +1,104 @@
+"""Which namespace has a topic, and which namespaces a server reaches."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from broker.errors import ConfigError, Rejected
+from broker.namespace import Namespace
+from broker.topics import check_pattern, check_topic, is_topic, is_wild, may_match_under, shown
+
+
+class Router:
+    """Every namespace of the broker, by server.
+
+    A namespace owns the topic of its own name, and all topics below it.
+
+    Args:
+        servers: the namespaces of each server.
+
+    Raises:
+        ConfigError: two namespaces own one topic.
+    """
+
+    def __init__(self, servers: Mapping[str, Sequence[Namespace]]) -> None:
+        self.namespaces = [namespace for group in servers.values() for namespace in group]
+        self._servers = servers
+        self._by_name = {namespace.name: namespace for namespace in self.namespaces}
+        check_owners(self._by_name)
+
+    def reach(self, server: str | None) -> "Reach | None":
+        """What a connection to `server` (None: to all of them) can touch, if there is one."""
+        if server is None:
+            return Reach(self, self.namespaces)
+        group = self._servers.get(server)
+        return None if group is None else Reach(self, group)
+
+    def owner(self, topic: str) -> Namespace | None:
+        """The namespace of a topic, on whichever server."""
+        name = topic
+        while name:
+            namespace = self._by_name.get(name)
+            if namespace is not None:
+                return namespace
+            name = name.rpartition(".")[0]
+        return None
+
+
+class Reach:
+    """The namespaces that one connection can touch."""
+
+    def __init__(self, router: Router, namespaces: Sequence[Namespace]) -> None:
+        self.namespaces = namespaces
+        self._router = router
+
+    def publish(self, topic: str) -> Namespace:
+        """The namespace that a publish to `topic` goes to.
+
+        Raises:
+            Rejected: ``bad_topic``, ``unknown_topic``, ``namespace_not_here``.
+        """
+        check_topic(topic)
+        namespace = self._router.owner(topic)
+        if namespace is None:
+            raise Rejected("unknown_topic", f"no namespace has the topic {shown(topic)}")
+        if namespace not in self.namespaces:
+            raise _elsewhere(topic, namespace)
+        namespace.plugin.body_type(topic)
+        return namespace
+
+    def subscribe(self, pattern: str) -> list[Namespace]:
+        """The namespaces that a subscription to `pattern` is about; at least one.
+
+        Raises:
+            Rejected: ``bad_pattern``, ``unknown_topic``, ``namespace_not_here``.
+        """
+        check_pattern(pattern)
+        if not is_wild(pattern):
+            if not is_topic(pattern):
+                raise Rejected("bad_pattern", f"not a topic or pattern: {shown(pattern)}")
+            return [self.publish(pattern)]
+        everywhere = [n for n in self._router.namespaces if may_match_under(pattern, n.name)]
+        here = [namespace for namespace in everywhere if namespace in self.namespaces]
+        if not everywhere:
+            raise Rejected("unknown_topic", f"no namespace has topics of {shown(pattern)}")
+        if not here:
+            raise _elsewhere(pattern, everywhere[0])
+        return here
+
+
+def check_owners(names: Iterable[str]) -> None:
+    """Raise `ConfigError` if two namespaces own one topic; both are named."""
+    ordered = sorted(names, key=lambda name: name.split("."))
+    for first, second in pairwise(ordered):
+        if (second + ".").startswith(first + "."):
+            raise ConfigError(
+                f"namespaces.{second}",
+                f"the topic {second!r} has two owners: {first!r} and {second!r}",
+            )
+
+
+def _elsewhere(topic: str, namespace: Namespace) -> Rejected:
+    return Rejected(
+        "namespace_not_here",
+        f"{shown(topic)} belongs to the namespace {namespace.name!r} of another server",
+    )

@@ -1,0 +1,93 @@
+"""Gives every namespace its share of the loop, then lets every connection write.
+
+One callback per turn of the loop, and none while there is nothing to do:
+each namespace with publishes runs for its slice, held connections are let in
+again, and what has become ready for a connection leaves in one write.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from broker.clock import Clock
+from broker.namespace import Namespace
+from broker.outbox import Outbox
+
+log = structlog.get_logger(__name__)
+
+SLICE = 0.001
+"""How long a namespace of weight 1 may run in one turn, in seconds."""
+
+OVERRUN = 10 * SLICE
+"""From when on a slice that was not kept is counted, in seconds."""
+
+READ_BYTES = 256 << 10
+"""How much all connections together may bring in one turn."""
+
+
+class Scheduler:
+    """The broker's turn of the loop.
+
+    Args:
+        clock: measures the slices.
+        call_soon: runs a function in the next turn of the loop.
+    """
+
+    def __init__(self, clock: Clock, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        self.namespaces: list[Namespace] = []
+        self.read_room = READ_BYTES
+        self._clock = clock
+        self._call_soon = call_soon
+        self._woken = False
+        self._touched: list[Outbox] = []
+        self._starved: deque[Callable[[], None]] = deque()
+
+    def wake(self) -> None:
+        """There is work: see to it that there is a turn."""
+        if not self._woken:
+            self._woken = True
+            self._call_soon(self._turn)
+
+    def touched(self, outbox: Outbox) -> None:
+        """`outbox` has something to write."""
+        self._touched.append(outbox)
+        self.wake()
+
+    def read(self, size: int) -> bool:
+        """Count `size` bytes that came in; False once this turn has had its share."""
+        self.read_room -= size
+        return self.read_room > 0
+
+    def next_turn(self, resume: Callable[[], None]) -> None:
+        """Call `resume`, which lets a connection be read again, in a turn with room for it."""
+        self._starved.append(resume)
+        self.wake()
+
+    def _turn(self) -> None:
+        self._woken = False
+        self.read_room = READ_BYTES
+        for namespace in self.namespaces:
+            if namespace.intake:
+                self._run(namespace)
+            namespace.intake.release_one()
+        self.flush()
+        for _ in range(min(4, len(self._starved))):
+            self._starved.popleft()()
+        if self._starved or any(namespace.intake for namespace in self.namespaces):
+            self.wake()
+
+    def _run(self, namespace: Namespace) -> None:
+        start = self._clock.seconds()
+        share = SLICE * namespace.settings.weight
+        namespace.run(start + share)
+        took = self._clock.seconds() - start
+        if took > share + OVERRUN:
+            namespace.overruns += 1
+            log.warning("slice overrun", namespace=namespace.name, ms=round(took * 1000, 1))
+
+    def flush(self) -> None:
+        """Let every connection that has something write it."""
+        touched, self._touched = self._touched, []
+        for outbox in touched:
+            outbox.flush()

@@ -1,0 +1,262 @@
+"""The broker, put together from its configuration; its start, its life and its end."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+import structlog
+import uvicorn
+import uvloop
+
+from broker import __version__, config
+from broker.auth import Authenticator
+from broker.clock import Clock, SystemClock
+from broker.engines.memory import MemoryEngine
+from broker.errors import ERRORS, ConfigError, ErrorInfo
+from broker.logs import configure
+from broker.metrics import BrokerCollector, LoopLag, exposition
+from broker.namespace import Namespace
+from broker.plugin import Plugin
+from broker.router import Router, check_owners
+from broker.scheduler import Scheduler
+from broker.session import Sessions
+from broker.transports.heartbeat import Heartbeat
+from broker.transports.http import application
+from broker.transports.port import Port
+from broker.transports.websocket import WebSocketConnection
+
+log = structlog.get_logger(__name__)
+
+TRIM_PERIOD = 1.0
+DRAIN_POLL = 0.01
+
+
+def check(settings: config.Config) -> None:
+    """Find out whether a broker could be made of `settings`, without starting one.
+
+    Raises:
+        ConfigError: it could not.
+    """
+    load_plugins(settings)
+
+
+def run(settings: config.Config) -> int:
+    """Serve until SIGINT or SIGTERM. Returns the process's exit code."""
+    configure(settings.logging)
+    return uvloop.run(serve(settings))
+
+
+async def serve(settings: config.Config) -> int:
+    """Serve until SIGINT or SIGTERM, inside a running loop.
+
+    Raises:
+        ConfigError: the broker cannot be made of `settings`, or its port is not to be had.
+    """
+    broker = Broker(settings)
+    await broker.start()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, os._exit, 1)  # asked twice: at once
+    await broker.stop()
+    return 0
+
+
+def load_plugins(settings: config.Config) -> dict[str, Plugin[Any]]:
+    """The plugin of every namespace.
+
+    Raises:
+        ConfigError: there is no such plugin, its options are wrong, or two own one topic.
+    """
+    check_owners(settings.namespaces)
+    known = {entry.name: entry for entry in entry_points(group="edgestream.plugins")}
+    plugins: dict[str, Plugin[Any]] = {}
+    for name, namespace in settings.namespaces.items():
+        where = f"namespaces.{name}"
+        if namespace.plugin not in known:
+            there = ", ".join(sorted(known))
+            raise ConfigError(
+                f"{where}.plugin", f"there is no plugin {namespace.plugin!r}; there are: {there}"
+            )
+        kind: type[Plugin[Any]] = known[namespace.plugin].load()
+        try:
+            options = msgspec.convert(namespace.options, kind.Options)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{where}.options", str(error)) from None
+        plugins[name] = kind(name, options)
+    return plugins
+
+
+def error_codes(plugins: Mapping[str, Plugin[Any]]) -> Mapping[str, ErrorInfo]:
+    """Every error code that the broker can send.
+
+    Raises:
+        ConfigError: a plugin takes a code that has a meaning already.
+    """
+    codes = dict(ERRORS)
+    for name, plugin in plugins.items():
+        for code, info in plugin.errors.items():
+            if codes.setdefault(code, info) is not info:
+                raise ConfigError(f"namespaces.{name}", f"the error code {code!r} is taken")
+    return MappingProxyType(codes)
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn, without its signal handlers: the broker has its own."""
+
+    def capture_signals(self) -> Any:
+        return contextlib.nullcontext()
+
+
+class Broker:
+    """One broker. `start` it inside a running loop, and `stop` it there.
+
+    Raises:
+        ConfigError: it cannot be made of `settings`.
+    """
+
+    def __init__(self, settings: config.Config, clock: Clock | None = None) -> None:
+        self.settings = settings
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._clock = clock or SystemClock()
+        self._plugins = load_plugins(settings)
+        scheduler = Scheduler(self._clock, loop.call_soon)
+        servers = {
+            name: [self._namespace(n, scheduler) for n in server.namespaces]
+            for name, server in settings.servers.items()
+        }
+        router = Router(servers)
+        scheduler.namespaces = router.namespaces
+        sessions = Sessions(settings, scheduler, error_codes(self._plugins))
+        heartbeat = Heartbeat(settings.heartbeat.interval, loop.call_later)
+        authenticator = Authenticator(settings.auth.anonymous)
+        self.shared = Port(
+            settings, self._clock, scheduler, heartbeat, router, sessions, authenticator
+        )
+        self._lag = LoopLag(self._clock.seconds, loop.call_later)
+        self._stopping = False
+        self._http: _HttpServer
+        self._serving: asyncio.Task[None]
+
+    def _namespace(self, name: str, scheduler: Scheduler) -> Namespace:
+        settings = self.settings.namespaces[name]
+        engine = MemoryEngine(settings.history)
+        return Namespace(name, settings, self._plugins[name], engine, self._clock, scheduler.wake)
+
+    @property
+    def port(self) -> int:
+        """The TCP port that it listens on."""
+        port: int = self._http.servers[0].sockets[0].getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigError: the address is not to be had.
+        """
+        listen = self.settings.listen
+        bound = _bind(listen.host, listen.port)
+        self._http = _HttpServer(self._uvicorn_config())
+        self._serving = self._loop.create_task(self._http.serve([bound]))
+        while not self._http.started:
+            if self._serving.done():
+                self._serving.result()
+            await asyncio.sleep(0.001)
+        self.shared.heartbeat.start()
+        self._lag.start()
+        self._trim()
+        gc.collect()
+        gc.freeze()
+        log.info(
+            "listening",
+            version=__version__,
+            host=listen.host,
+            port=self.port,
+            servers={name: server.namespaces for name, server in self.settings.servers.items()},
+        )
+
+    async def stop(self) -> None:
+        """Accept nothing more, deliver what is queued, say goodbye, and end."""
+        self._stopping = True
+        deadline = self._clock.seconds() + self.settings.shutdown.drain
+        sessions = self.shared.sessions.live
+        log.info("stopping", connections=len(sessions))
+        for server in self._http.servers:
+            server.close()
+        for session in list(sessions):
+            session.outbox.wire.hold("stopping")
+        await self._until(self._drained, deadline)
+        for session in list(sessions):
+            session.end(4100)
+            session.outbox.wire.release("stopping")  # its close frame is read yet
+        await self._until(lambda: not sessions, deadline)
+        left = len(sessions)
+        self._http.force_exit = True
+        self._http.should_exit = True
+        await self._serving
+        log.info("stopped", cut_off=left)
+
+    async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
+        while not condition() and self._clock.seconds() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_POLL)  # only while the broker ends: nothing to wake us
+
+    def _drained(self) -> bool:
+        return not any(n.intake for n in self.shared.router.namespaces) and all(
+            session.outbox.empty for session in self.shared.sessions.live
+        )
+
+    def _uvicorn_config(self) -> uvicorn.Config:
+        routes = [route for plugin in self._plugins.values() for route in plugin.routes()]
+        collector = BrokerCollector(self.shared, self._lag)
+        return uvicorn.Config(
+            application(self._not_ready, lambda: exposition(collector), routes),
+            ws=self._websocket,  # type: ignore[arg-type]  # called like a class, and is not one
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+
+    def _websocket(
+        self, config: uvicorn.Config, server_state: Any, app_state: dict[str, Any]
+    ) -> WebSocketConnection:
+        return WebSocketConnection(self.shared, server_state.connections)
+
+    def _not_ready(self) -> str | None:
+        return "shutting down" if self._stopping else None
+
+    def _trim(self) -> None:
+        now = self._clock.unix_ms()
+        for namespace in self.shared.router.namespaces:
+            namespace.engine.trim(now)
+        self._loop.call_later(TRIM_PERIOD, self._trim)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket that listens on `host`, an address or a name."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise ConfigError("listen", f"{host}:{port} is not to be had: {error.strerror}") from None
+    bound.setblocking(False)
+    return bound

@@ -1,0 +1,1 @@
+"""Sockets: what a browser or a service connects to, on the one port."""

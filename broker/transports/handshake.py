@@ -1,0 +1,84 @@
+"""The upgrade request: which server, which encoding, who, and whether at all."""
+
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.exceptions import NegotiationError
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from broker.auth import is_loopback
+from broker.codec import CODECS, JSON, Codec
+from broker.config import Config
+
+PATH = "/ws"
+
+
+class Target(NamedTuple):
+    """What an upgrade request asks for.
+
+    Attributes:
+        server: the named server; None for all of them.
+        client: the secret by which a process is known, where the query has one.
+    """
+
+    server: str | None
+    client: str | None
+
+
+def sans_io(config: Config) -> ServerProtocol:
+    """The protocol of one connection that is about to shake hands."""
+    return ServerProtocol(
+        subprotocols=[Subprotocol(name) for name in CODECS],
+        select_subprotocol=_select,
+        max_size=config.limits.max_message_bytes,
+    )
+
+
+def _select(protocol: ServerProtocol, offered: object) -> Subprotocol | None:
+    """The first offered encoding that there is; JSON (None) where none is offered."""
+    names = list(offered) if isinstance(offered, (list, tuple)) else []
+    for name in names:
+        if name in CODECS:
+            return Subprotocol(name)
+    if names:
+        raise NegotiationError(f"no known subprotocol; there are {', '.join(CODECS)}")
+    return None
+
+
+def codec_of(protocol: ServerProtocol) -> Codec:
+    """The encoding that a finished handshake settled on."""
+    return CODECS[protocol.subprotocol] if protocol.subprotocol else JSON
+
+
+def target(request: Request) -> Target | None:
+    """What the request's path and query ask for; None where that is no WebSocket."""
+    url = urlsplit(request.path)
+    if url.path != PATH and not url.path.startswith(PATH + "/"):
+        return None
+    server = url.path[len(PATH) + 1 :]
+    clients = parse_qs(url.query, keep_blank_values=True).get("client")
+    return Target(server or None, clients[0] if clients else None)
+
+
+def offer_compression(protocol: ServerProtocol) -> None:
+    """Accept permessage-deflate where the client asks for it."""
+    protocol.available_extensions = [
+        ServerPerMessageDeflateFactory(server_max_window_bits=12, client_max_window_bits=12)
+    ]
+
+
+def origin_allowed(request: Request, origins: list[str]) -> bool:
+    """Whether the page that opens this connection may.
+
+    A browser names the page's origin, and any page on the web could try to reach a
+    broker on its reader's own machine. Allowed are no origin (not a browser), the
+    broker's own, pages of this machine, and those that the configuration lists.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None or origin in origins or "*" in origins:
+        return True
+    host = urlsplit(origin).netloc
+    return host == request.headers.get("Host") or is_loopback(urlsplit(origin).hostname or "")

@@ -1,0 +1,61 @@
+"""HTTP on the same port: health, metrics, and the routes that plugins bring."""
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from broker.transports.handshake import PATH
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+
+def application(
+    ready: Callable[[], str | None],
+    metrics: Callable[[], bytes],
+    plugin_routes: Iterable[BaseRoute],
+) -> Starlette:
+    """The HTTP side of the broker.
+
+    Args:
+        ready: why the broker should get no new connections now, or None.
+        metrics: the text of `/metrics`.
+        plugin_routes: what the plugins add.
+    """
+
+    async def healthz(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(request: Request) -> Response:
+        why = ready()
+        if why is None:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready", "reason": why}, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def metrics_page(request: Request) -> Response:
+        return Response(metrics(), media_type=CONTENT_TYPE_LATEST)
+
+    async def upgrade_required(request: Request) -> Response:
+        return PlainTextResponse(
+            "This is a WebSocket endpoint.\n",
+            HTTPStatus.UPGRADE_REQUIRED,
+            {"Upgrade": "websocket", "Connection": "Upgrade"},
+        )
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics_page),
+            Route(PATH, upgrade_required),
+            Route(PATH + "/{server}", upgrade_required),
+            *plugin_routes,
+        ]
+    )

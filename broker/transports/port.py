@@ -1,0 +1,46 @@
+"""What all connections of the one port share, and how one is let in."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from broker.auth import Authenticator
+from broker.clock import Clock
+from broker.codec import Codec
+from broker.config import Config
+from broker.errors import Closed
+from broker.outbox import Wire
+from broker.router import Router
+from broker.scheduler import Scheduler
+from broker.session import Session, Sessions
+from broker.transports.handshake import Target
+from broker.transports.heartbeat import Heartbeat
+
+
+@dataclass(slots=True)
+class Port:
+    """The broker, as a transport sees it.
+
+    Attributes:
+        refused: how many connections were refused or failed with each close code.
+    """
+
+    config: Config
+    clock: Clock
+    scheduler: Scheduler
+    heartbeat: Heartbeat
+    router: Router
+    sessions: Sessions
+    authenticator: Authenticator
+    refused: Counter[int] = field(default_factory=Counter)
+
+    def admit(self, wire: Wire, codec: Codec, wanted: Target, peer: str) -> Session:
+        """A session for a connection that has shaken hands.
+
+        Raises:
+            Closed: 4001 not authenticated, 4004 unknown server, 4009 bad identity.
+        """
+        reach = self.router.reach(wanted.server)
+        if reach is None:
+            raise Closed(4004)
+        principal = self.authenticator.admit(peer)
+        return Session(self.sessions, wire, codec, wanted.server, reach, principal, wanted.client)

@@ -1,0 +1,348 @@
+"""One WebSocket connection: bytes in, messages to its session, messages out.
+
+The handshake, the rules and the closing behaviour are the Sans-I/O
+`ServerProtocol` of the `websockets` library. The common frame (masked, final,
+complete in the buffer, of the connection's own type) takes a short way past it;
+every other frame is handed to it whole. No task and no await per message.
+"""
+
+import asyncio
+from typing import Any, cast
+
+import structlog
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import CLOSED, OPEN
+
+from broker.errors import CLOSES, Closed
+from broker.messages import Ping
+from broker.session import Session
+from broker.transports.handshake import (
+    Target,
+    codec_of,
+    offer_compression,
+    origin_allowed,
+    sans_io,
+    target,
+)
+from broker.transports.heartbeat import Pulse
+from broker.transports.port import Port
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # no compiler was there when websockets was installed
+    from websockets.utils import apply_mask
+
+log = structlog.get_logger(__name__)
+
+READ_BYTES = 64 << 10
+CLOSE_TIMEOUT = 5.0
+"""How long a peer may take to answer a close frame, in seconds."""
+
+_BUFFER = bytearray(READ_BYTES)
+_VIEW = memoryview(_BUFFER)
+# One read buffer for all connections: it is filled and emptied within one callback.
+
+
+class WebSocketConnection(asyncio.BufferedProtocol):
+    """The server's end of one WebSocket connection. See `Wire` and `Beating`.
+
+    Args:
+        port: what all connections of the one port share.
+        connections: the HTTP server's set of what it has to wait for when it stops.
+    """
+
+    __slots__ = (
+        "_close_timer", "_common", "_connections", "_deflates", "_fragments", "_held", "_need",
+        "_plain", "_port", "_protocol", "_session", "_tail", "_transport", "bytes_in",
+        "bytes_out", "heard", "opened", "peer", "pulse", "spoke", "writable",
+    )  # fmt: skip
+
+    def __init__(self, port: Port, connections: set[Any]) -> None:
+        self._port = port
+        self._connections = connections
+        self._protocol = sans_io(port.config)
+        self._session: Session | None = None
+        self._plain = False  # between messages of an open connection: the short way is right
+        self._common = 0x81
+        self._deflates = False
+        self._fragments: list[bytes] = []
+        self._tail = bytearray()
+        self._need = 0
+        self._held: set[str] = set()
+        self._close_timer: asyncio.TimerHandle | None = None
+        self.writable = True
+        self.heard = self.spoke = True
+        self.pulse = Pulse()
+        self.bytes_in = self.bytes_out = 0
+        self.peer = ""
+        self.opened = port.clock.seconds()
+
+    # ------------------------------------------------------------- what the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        # The backlog belongs into the outbox, where it can be merged and reordered. A
+        # mark of 0 would stall for ever under TLS.
+        self._transport.set_write_buffer_limits(high=1, low=0)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """The upgrade request, handed over by the HTTP server."""
+        self._frames(data)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _VIEW
+
+    def buffer_updated(self, size: int) -> None:
+        self.bytes_in += size
+        self.heard = True
+        tail = self._tail
+        if not tail:
+            self._consume(_BUFFER, size)
+        else:
+            tail += _VIEW[:size]
+            self._consume_tail()
+        if not self._port.scheduler.read(size):
+            self.hold("budget")
+            self._port.scheduler.next_turn(self._in_budget)
+
+    def eof_received(self) -> None:
+        return None
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self._session is not None:
+            self._session.outbox.touch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._plain = self.writable = False
+        self._connections.discard(self)
+        self._port.heartbeat.discard(self)
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        session, self._session = self._session, None
+        if session is not None:
+            session.lost()
+            self._log_closed(session)
+
+    def shutdown(self) -> None:
+        """The HTTP server stops, and wants this connection to end."""
+        if self._session is not None:
+            self._session.end(4100)
+        else:
+            self._transport.close()
+
+    # ------------------------------------------------------------- Wire
+
+    @property
+    def reading(self) -> bool:
+        return not self._held
+
+    def hold(self, reason: str) -> None:
+        if not self._held and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._held.add(reason)
+
+    def release(self, reason: str) -> None:
+        self._held.discard(reason)
+        if self._held or self._transport.is_closing():
+            return
+        self._consume_tail()
+        if not self._held and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def send(self, payload: bytes) -> None:
+        if not self._plain and self._protocol.state is not OPEN:
+            return
+        self.spoke = True
+        if self._deflates:
+            send = self._protocol.send_text if self._common == 0x81 else self._protocol.send_binary
+            send(payload)
+            self._write_protocol()
+            return
+        size = len(payload)
+        if size < 126:
+            head = bytes((self._common, size))
+        elif size < 65_536:
+            head = bytes((self._common, 126, size >> 8, size & 0xFF))
+        else:
+            head = bytes((self._common, 127)) + size.to_bytes(8, "big")
+        self.bytes_out += size + len(head)
+        self._transport.write(head + payload)
+
+    def close(self, code: int, reason: str) -> None:
+        if self._protocol.state is OPEN:
+            self._plain = False
+            self._protocol.send_close(code, reason)
+            self._write_protocol()
+            self._expect_end()
+
+    # ------------------------------------------------------------- Beating
+
+    def ping_frame(self) -> None:
+        if self._protocol.state is OPEN and self.writable:
+            self._protocol.send_ping(b"")
+            self._write_protocol()
+
+    def ping_message(self) -> None:
+        if self._session is not None and self.writable:
+            self._session.outbox.reply(Ping())
+
+    def dead(self) -> None:
+        if self._session is not None:
+            self._session.end(4110)
+
+    # ------------------------------------------------------------- bytes to frames
+
+    def _consume(self, data: bytearray, size: int) -> None:
+        """Take every complete frame out of `data`; keep the rest for later."""
+        position = 0
+        limit = self._port.config.limits.max_message_bytes
+        self._need = 0
+        while size - position >= 6 and not self._held:
+            length = data[position + 1] & 0x7F
+            start = position + 6
+            if length == 126:
+                start += 2
+                if start > size:
+                    break
+                length = (data[position + 2] << 8) | data[position + 3]
+            elif length == 127:
+                start += 8
+                if start > size:
+                    break
+                length = int.from_bytes(data[position + 2 : position + 10], "big")
+            if data[position + 1] < 0x80 or length > limit:  # not allowed: it knows what to say
+                self._frames(data[position:size])
+                return
+            stop = start + length
+            if stop > size:
+                self._need = stop - position
+                break
+            if data[position] == self._common and self._plain:
+                self._message(apply_mask(data[start:stop], data[start - 4 : start]))
+            else:
+                self._frames(data[position:stop])
+            position = stop
+        if position < size and not self._transport.is_closing():
+            self._tail = data[position:size] + self._tail
+
+    def _consume_tail(self) -> None:
+        tail = self._tail
+        if tail and len(tail) >= self._need:
+            self._tail = bytearray()
+            self._consume(tail, len(tail))
+
+    def _in_budget(self) -> None:
+        self.release("budget")
+
+    def _frames(self, data: bytes | bytearray) -> None:
+        """The long way: let the Sans-I/O protocol say what these bytes are."""
+        protocol = self._protocol
+        protocol.receive_data(bytes(data))
+        for event in protocol.events_received():
+            if isinstance(event, Request):
+                self._shake_hands(event)
+            elif isinstance(event, Frame):
+                self._frame(event)
+        self._write_protocol()
+        self._plain = protocol.state is OPEN and not self._fragments and self._session is not None
+        if protocol.state is not OPEN and self._session is not None:
+            self._expect_end()
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
+            if (frame.opcode is Opcode.TEXT) != (self._common == 0x81):
+                self._refuse(1003, CLOSES[1003].reason)
+                return
+        elif frame.opcode is not Opcode.CONT:
+            return
+        self._fragments.append(bytes(frame.data))
+        if frame.fin:
+            whole = b"".join(self._fragments)
+            self._fragments.clear()
+            self._message(whole)
+
+    def _message(self, payload: bytes) -> None:
+        session = self._session
+        if session is None or self._protocol.state is not OPEN:
+            return  # it came behind what ended the connection
+        try:
+            session.receive(payload)
+        except UnicodeDecodeError:
+            self._refuse(1007, CLOSES[1007].reason)
+        except Exception:
+            log.exception("connection failed", connection=session.name)
+            self._refuse(1011, "internal error")
+
+    # ------------------------------------------------------------- opening and closing
+
+    def _shake_hands(self, request: Request) -> None:
+        protocol = self._protocol
+        wanted = target(request)
+        if wanted is None:
+            response = protocol.reject(404, "There is no WebSocket here.\n")
+        elif not origin_allowed(request, self._port.config.auth.origins):
+            response = protocol.reject(403, "This page's origin may not connect.\n")
+        else:
+            settings = self._port.config.servers.get(wanted.server or "")
+            if settings is not None and settings.compression:
+                offer_compression(protocol)
+            response = protocol.accept(request)
+        protocol.send_response(response)
+        self._write_protocol()
+        if wanted is not None and response.status_code == 101:
+            self._deflates = bool(protocol.extensions)
+            self._open(wanted)
+
+    def _open(self, wanted: Target) -> None:
+        codec = codec_of(self._protocol)
+        self._common = 0x82 if codec.binary else 0x81
+        try:
+            self._session = self._port.admit(self, codec, wanted, self.peer)
+        except Closed as refusal:
+            self._refuse(refusal.code, refusal.reason)
+            return
+        self._port.heartbeat.add(self)
+        log.info("connection opened", connection=self._session.name, server=wanted.server)
+
+    def _refuse(self, code: int, reason: str) -> None:
+        self._port.refused[code] += 1
+        self.close(code, reason)
+
+    def _expect_end(self) -> None:
+        """Give the peer some time to close, then do it for it."""
+        if self._close_timer is None:
+            loop = asyncio.get_running_loop()
+            self._close_timer = loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+
+    def _write_protocol(self) -> None:
+        for chunk in self._protocol.data_to_send():
+            if chunk:
+                self.bytes_out += len(chunk)
+                self._transport.write(chunk)
+            else:
+                self._transport.close()
+
+    def _log_closed(self, session: Session) -> None:
+        protocol = self._protocol
+        ours, theirs = protocol.close_sent, protocol.close_rcvd
+        log.info(
+            "connection closed",
+            connection=session.name,
+            server=session.server,
+            code=ours.code if ours else theirs.code if theirs else 1006,
+            by="broker" if ours and not protocol.close_rcvd_then_sent else "client",
+            seconds=round(self._port.clock.seconds() - self.opened, 3),
+            received=session.received,
+            sent=session.outbox.sent,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            clean=protocol.state is CLOSED or theirs is not None,
+        )

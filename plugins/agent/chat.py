@@ -1,0 +1,56 @@
+"""The namespace `agent.chat`: sessions, each a stream of turns."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import FileResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from broker.plugin import Event, Plugin, Rejected
+from plugins.agent import turns
+from plugins.agent.merging import merge_tokens
+from plugins.agent.messages import CHAT
+
+WEB = Path(__file__).parent / "web"
+
+
+class ChatPlugin(Plugin[turns.Session]):
+    """Types, order, ownership and repeats of what agents and users say."""
+
+    errors = turns.ERRORS
+    key_field = "sessionId"
+
+    def body_type(self, topic: str) -> Any:
+        try:
+            return CHAT[topic]
+        except KeyError:
+            raise Rejected("unknown_topic", f"{self.namespace} has no topic {topic!r}") from None
+
+    def key(self, topic: str, body: Any) -> str:
+        key: str = body.sessionId
+        return key
+
+    def initial(self) -> turns.Session:
+        return turns.Session()
+
+    def validate(self, head: turns.Session, event: Event) -> None:
+        turns.validate(head, event)
+
+    def apply(self, state: turns.Session, event: Event) -> None:
+        turns.apply(state, event)
+
+    def at_rest(self, state: turns.Session) -> bool:
+        return not state.open_turns()
+
+    def snapshot(self, state: turns.Session) -> Iterable[Event]:
+        return turns.snapshot(state)
+
+    def merge(self, run: Sequence[Event]) -> Sequence[Event]:
+        return merge_tokens(run)
+
+    def routes(self) -> Iterable[BaseRoute]:
+        """The chat page."""
+        yield Route("/", lambda request: FileResponse(WEB / "index.html"))
+        yield Mount("/static", StaticFiles(directory=WEB))

@@ -1,0 +1,100 @@
+/* The chat page: one session of one broker, wired together.
+ *
+ * Everything shown comes from the session's events, also what this page itself asked:
+ * so every tab, and every phone, on one address shows the same conversation.
+ */
+
+import { EdgeStream, randomId } from './edgestream.js';
+import { AgentIndicator, ConnectionIndicator } from './indicators.js';
+import { reasonOf } from './rows.js';
+import { Conversation } from './turns.js';
+import { View, announce } from './view.js';
+
+const [sessionId, isNew] = sessionFromAddress();
+const conversation = new Conversation();
+const view = new View(conversation, { ask, retry });
+const connection = new ConnectionIndicator(() => client.connect());
+const agents = new AgentIndicator();
+let caughtUp = false;
+
+const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
+const client = new EdgeStream(`${scheme}//${location.host}/ws/chat`, {
+  onState(state) {
+    connection.show(state);
+    if (state.phase !== 'live') agents.unknown();
+  },
+});
+
+client.subscribe({ topic: 'agent.chat.*', key: sessionId, replay: 'history' }, {
+  subscribed({ recovered }) {
+    if (recovered === false) conversation.beginResync();
+  },
+  event(message) {
+    conversation.apply(message);
+    view.schedule();
+    if (caughtUp) announceEvent(message);
+  },
+  replayed() {
+    caughtUp = true;
+    conversation.endResync();
+    view.ready();
+  },
+  error: showRefusal,
+});
+
+client.subscribe({ topic: 'agent.status', replay: 'snapshot' }, {
+  subscribed: () => agents.reset(),
+  event: ({ body }) => agents.update(body),
+  replayed: () => agents.show(),
+  error: showRefusal,
+});
+
+window.addEventListener('online', () => client.retryNow());
+if (isNew) view.ready();
+client.connect();
+
+/** The session is named by the address, so that the address can be shared and reloaded. */
+function sessionFromAddress() {
+  const address = new URL(location.href);
+  const given = address.searchParams.get('session');
+  if (given) return [given, false];
+  const created = randomId();
+  address.searchParams.set('session', created);
+  history.replaceState(null, '', address);
+  return [created, true];
+}
+
+function ask(text) {
+  send(randomId(), text);
+}
+
+/** A message that was refused goes out again; one that was accepted is asked anew. */
+function retry(row) {
+  const question = row.kind === 'user' ? row : conversation.find('user', row.messageId);
+  if (question === undefined) return;
+  if (question.state === 'failed') send(question.id, question.text);
+  else ask(question.text);
+}
+
+async function send(messageId, text) {
+  conversation.ask(messageId, text);
+  view.schedule();
+  view.follow();
+  try {
+    await client.publish('agent.chat.userMessage', { sessionId, messageId, text });
+    conversation.accepted(messageId);
+  } catch (error) {
+    conversation.refused(messageId, error);
+    announce(`Not sent. ${reasonOf(error)}`);
+  }
+  view.schedule();
+}
+
+function announceEvent({ topic, body }) {
+  if (topic === 'agent.chat.turnCompleted') announce(`Answer: ${body.fullText}`);
+  else if (topic === 'agent.chat.error') announce(reasonOf(body));
+}
+
+function showRefusal({ message }) {
+  connection.show({ phase: 'refused', reason: message });
+}

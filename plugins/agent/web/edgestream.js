@@ -1,0 +1,319 @@
+/* A client for edgestream's wire protocol, version 1, over JSON (docs/protocol.md).
+ *
+ * It keeps one connection to one server of the broker: after a loss it comes back,
+ * subscribes again from where it was, and repeats the publishes that were not
+ * acknowledged. It knows nothing of chats.
+ */
+
+export const SUBPROTOCOL = 'edgestream.v1.json';
+
+const WELCOME_WITHIN_MS = 10_000;
+const FIRST_RETRY_MS = 500;
+const LONGEST_RETRY_MS = 20_000;
+/** A connection that stood this long was a good one: the next retry is a quick one again. */
+const STABLE_MS = 10_000;
+
+/** Close codes of the WebSocket standard that say that trying again cannot help. */
+const HOPELESS = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
+
+/** What the broker answered to one operation, or why an operation was given up. */
+export class EdgeStreamError extends Error {
+  constructor({ code, message, retryable = false, detail }) {
+    super(message);
+    this.name = 'EdgeStreamError';
+    this.code = code;
+    this.retryable = retryable;
+    this.detail = detail;
+  }
+}
+
+/** A UUID. `crypto.randomUUID` is missing on plain http pages, `getRandomValues` is not. */
+export function randomId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+}
+
+/** Whether a topic is covered by a pattern: `*` is one level, a final `>` one or more. */
+export function matches(pattern, topic) {
+  const wanted = pattern.split('.');
+  const levels = topic.split('.');
+  for (const [at, level] of wanted.entries()) {
+    if (level === '>') return levels.length > at;
+    if (at >= levels.length || (level !== '*' && level !== levels[at])) return false;
+  }
+  return wanted.length === levels.length;
+}
+
+/** Whether to come back after a close. 4000–4099: stay away; anything unknown: come back. */
+export function mayReturn(code) {
+  return !HOPELESS.has(code) && !(code >= 4000 && code < 4100);
+}
+
+/**
+ * What a connection is doing:
+ *   { phase: 'connecting' }
+ *   { phase: 'live' }
+ *   { phase: 'waiting', retryAt, reason }   lost; the next attempt is at `retryAt` (Date.now)
+ *   { phase: 'refused', code, reason }      lost for good, until `connect()` is called again
+ */
+export class EdgeStream {
+  #url;
+  #onState;
+  #token;
+  // Who this page is across its reconnects. Not kept anywhere: a duplicated tab would
+  // get a copy, and the two would push each other off the broker for ever.
+  #client = randomId();
+  #socket = null;
+  #live = false;
+  #liveSince = 0;
+  #goodbye = null;
+  #attempt = 0;
+  #retryTimer = 0;
+  #heardAt = 0;
+  #silenceMs = WELCOME_WITHIN_MS;
+  #silenceTimer = 0;
+  #lastId = 0;
+  #subscriptions = new Set();
+  #unacknowledged = [];
+
+  /**
+   * @param {string} url such as `wss://host/ws/chat`
+   * @param {{onState?: (state: object) => void, token?: string}} options
+   */
+  constructor(url, { onState = () => {}, token } = {}) {
+    this.#url = url;
+    this.#onState = onState;
+    this.#token = token;
+  }
+
+  /** Connect now, whatever state this is in. */
+  connect() {
+    this.#letGo();
+    this.#goodbye = null;
+    this.#onState({ phase: 'connecting' });
+    const socket = new WebSocket(this.#url, SUBPROTOCOL);
+    socket.onopen = () => this.#send({ op: 'hello', client: this.#client, token: this.#token });
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ code, reason }) => this.#closed(code, reason);
+    this.#socket = socket;
+    this.#heardAt = Date.now();
+    this.#silenceMs = WELCOME_WITHIN_MS;
+    this.#watchSilence();
+  }
+
+  /** Do not wait for the next attempt: the network is back, or the user asked. */
+  retryNow() {
+    if (this.#socket === null) this.connect();
+  }
+
+  /**
+   * Subscribe, now and after every reconnect: with a key from the last cursor, so that
+   * nothing is missed or repeated; otherwise with the same `replay` again.
+   *
+   * @param {{topic: string, key?: string, replay?: 'none'|'snapshot'|'history'}} options
+   * @param {{event: Function, subscribed?: Function, replayed?: Function, error?: Function}} on
+   *   `event(message)`; `message.sub` is set where it is replayed. `subscribed({recovered})`:
+   *   false means that steps were lost and a compacted state follows.
+   */
+  subscribe(options, on) {
+    const subscription = { options, on, id: 0, cursor: undefined, standing: false };
+    this.#subscriptions.add(subscription);
+    if (this.#live) this.#send(this.#subscribing(subscription));
+  }
+
+  /**
+   * Publish one message. Without a connection it waits for the next one, and it is
+   * repeated after a reconnect until it is acknowledged: so give it a name of its own.
+   *
+   * @returns {Promise<void>} settles when the broker accepted it, or throws EdgeStreamError.
+   */
+  publish(topic, body) {
+    return new Promise((resolve, reject) => {
+      const publish = { topic, body, id: 0, resolve, reject };
+      if (this.#socket === null && this.#retryTimer === 0) {
+        reject(new EdgeStreamError({ code: 'closed', message: 'There is no connection.' }));
+        return;
+      }
+      this.#unacknowledged.push(publish);
+      if (this.#live) this.#send(this.#publishing(publish));
+    });
+  }
+
+  // ------------------------------------------------------------------ sending
+
+  #send(...operations) {
+    if (operations.length === 0) return;
+    this.#socket.send(JSON.stringify(operations.length === 1 ? operations[0] : operations));
+  }
+
+  #subscribing(subscription) {
+    const { topic, key, replay } = subscription.options;
+    subscription.id = ++this.#lastId;
+    subscription.standing = false;
+    const after = key === undefined ? undefined : subscription.cursor;
+    // JSON.stringify leaves out what is undefined, which is what the protocol wants.
+    return { op: 'subscribe', id: subscription.id, topic, key, replay, after };
+  }
+
+  #publishing(publish) {
+    publish.id = ++this.#lastId;
+    return { op: 'publish', id: publish.id, topic: publish.topic, body: publish.body };
+  }
+
+  // ---------------------------------------------------------------- receiving
+
+  #receive(data) {
+    this.#heardAt = Date.now();
+    let messages;
+    try {
+      messages = [JSON.parse(data)].flat();
+    } catch {
+      this.#lost('The server does not speak this protocol.');
+      return;
+    }
+    for (const message of messages) {
+      try {
+        this.#handle(message);
+      } catch (error) {
+        reportError(error); // a reader's mistake must not cost the messages behind it
+      }
+    }
+  }
+
+  #handle(message) {
+    switch (message.op) {
+      case 'welcome': return this.#welcomed(message);
+      case 'event': return this.#dispatch(message);
+      case 'ack': return this.#acknowledged(message.id);
+      case 'error': return this.#failed(message);
+      case 'subscribed': return this.#subscribed(message);
+      case 'replayed': return this.#replayed(message);
+      case 'goodbye': this.#goodbye = message; return undefined;
+      default: return undefined; // a ping was heard, that is all; unknown ones are for newer clients
+    }
+  }
+
+  #welcomed({ heartbeatMs }) {
+    this.#live = true;
+    this.#liveSince = Date.now();
+    this.#silenceMs = heartbeatMs * 1.5;
+    this.#watchSilence();
+    this.#send(
+      ...Array.from(this.#subscriptions, (subscription) => this.#subscribing(subscription)),
+      ...this.#unacknowledged.map((publish) => this.#publishing(publish)),
+    );
+    this.#onState({ phase: 'live' });
+  }
+
+  #dispatch(message) {
+    for (const subscription of this.#subscriptions) {
+      const { topic, key } = subscription.options;
+      const meant = message.sub === undefined
+        // A live event comes once, however many subscriptions it matches. One that is
+        // still being replayed gets it from its replay.
+        ? subscription.standing && matches(topic, message.topic)
+          && (key === undefined || key === message.key)
+        : message.sub === subscription.id;
+      if (!meant) continue;
+      if (message.cursor !== undefined) subscription.cursor = message.cursor;
+      subscription.on.event(message);
+    }
+  }
+
+  #subscribed({ id, cursor, recovered }) {
+    const subscription = this.#byId(id);
+    if (subscription === undefined) return;
+    const { replay = 'none' } = subscription.options;
+    subscription.standing = replay === 'none' && recovered === undefined;
+    if (cursor !== undefined) subscription.cursor = cursor;
+    subscription.on.subscribed?.({ recovered });
+  }
+
+  #replayed({ id, cursor }) {
+    const subscription = this.#byId(id);
+    if (subscription === undefined) return;
+    subscription.standing = true;
+    if (cursor !== undefined) subscription.cursor = cursor;
+    subscription.on.replayed?.();
+  }
+
+  #acknowledged(id) {
+    this.#unacknowledged = this.#unacknowledged.filter((publish) => {
+      const accepted = publish.id !== 0 && publish.id <= id;
+      if (accepted) publish.resolve();
+      return !accepted;
+    });
+  }
+
+  #failed(message) {
+    const error = new EdgeStreamError(message);
+    const publish = this.#unacknowledged.find(({ id }) => id !== 0 && id === message.id);
+    const subscription = this.#byId(message.id);
+    if (publish !== undefined) {
+      this.#unacknowledged = this.#unacknowledged.filter((other) => other !== publish);
+      publish.reject(error);
+    } else if (subscription !== undefined && message.code === 'bad_cursor') {
+      subscription.cursor = undefined;
+      this.#send(this.#subscribing(subscription));
+    } else if (subscription?.on.error !== undefined) {
+      subscription.on.error(error);
+    } else {
+      reportError(error);
+    }
+  }
+
+  #byId(id) {
+    return Array.from(this.#subscriptions).find((subscription) => subscription.id === id);
+  }
+
+  // ------------------------------------------------------------ losing, retrying
+
+  /** Browsers hide a WebSocket's pings, and a dead link can stay "open" for many minutes. */
+  #watchSilence() {
+    clearTimeout(this.#silenceTimer);
+    const left = this.#heardAt + this.#silenceMs - Date.now();
+    if (left <= 0) this.#lost('The server has gone silent.');
+    else this.#silenceTimer = setTimeout(() => this.#watchSilence(), left);
+  }
+
+  #closed(code, closeReason) {
+    const reason = closeReason || this.#goodbye?.reason || '';
+    if (this.#goodbye?.reconnect ?? mayReturn(code)) {
+      this.#lost(reason || 'The connection was lost.', this.#goodbye?.retryAfterMs);
+      return;
+    }
+    this.#letGo();
+    const error = new EdgeStreamError({ code: 'closed', message: reason || `Closed (${code}).` });
+    for (const publish of this.#unacknowledged.splice(0)) publish.reject(error);
+    this.#onState({ phase: 'refused', code, reason });
+  }
+
+  #lost(reason, atLeastMs = 0) {
+    if (this.#live && Date.now() - this.#liveSince >= STABLE_MS) this.#attempt = 0;
+    this.#letGo();
+    const longest = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#attempt++);
+    // Jitter, so that the readers of a broker that restarted do not return as one.
+    const delay = atLeastMs + longest * (0.5 + Math.random() / 2);
+    this.#retryTimer = setTimeout(() => this.connect(), delay);
+    this.#onState({ phase: 'waiting', retryAt: Date.now() + delay, reason });
+  }
+
+  /** Forget the connection. Ids start anew with the next one. */
+  #letGo() {
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#silenceTimer);
+    this.#retryTimer = 0;
+    this.#live = false;
+    this.#lastId = 0;
+    for (const subscription of this.#subscriptions) subscription.id = 0;
+    for (const publish of this.#unacknowledged) publish.id = 0;
+    if (this.#socket === null) return;
+    const socket = this.#socket;
+    this.#socket = null;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+  }
+}

@@ -1,0 +1,93 @@
+"""Fixtures that every test may use: a configuration, and a broker that listens."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import uvloop
+
+from broker import config
+from broker.server import Broker
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on the loop that the broker runs on."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+def settings(**changes: dict[str, Any]) -> config.Config:
+    """The shipped configuration on a free port; a change names a table and its values."""
+    shipped = config.load(ROOT / "config.toml", {})
+    plain = msgspec.to_builtins(shipped)
+    plain["listen"]["port"] = 0
+    plain["logging"]["level"] = "error"
+    for table, values in changes.items():
+        _merge(plain[table], values)
+    return msgspec.convert(plain, config.Config)
+
+
+def _merge(table: dict[str, Any], values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if isinstance(value, dict) and isinstance(table.get(name), dict):
+            _merge(table[name], value)
+        else:
+            table[name] = value
+
+
+@dataclass
+class Site:
+    """A running broker, by its addresses."""
+
+    broker: Broker
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.broker.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    @property
+    def ws(self) -> str:
+        return f"ws://{self.address}/ws/chat"
+
+    def server(self, name: str | None) -> str:
+        """The WebSocket address of a server; None for all of them."""
+        return f"ws://{self.address}/ws" + (f"/{name}" if name else "")
+
+
+@asynccontextmanager
+async def running(**changes: dict[str, Any]) -> AsyncIterator[Site]:
+    """A broker with the shipped configuration, but for `changes`; see `settings`."""
+    broker = Broker(settings(**changes))
+    await broker.start()
+    try:
+        yield Site(broker)
+    finally:
+        await broker.stop()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    """A broker with the shipped configuration, on a free port."""
+    async with running() as it:
+        yield it
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[..., Awaitable[Site]]]:
+    """Starts brokers: `site = await start(limits={"max_subscriptions": 2})`."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(**changes: dict[str, Any]) -> Site:
+            return await stack.enter_async_context(running(**changes))
+
+        yield begin
