@@ -32,7 +32,8 @@ NAP = 0.001
 
 MAX_SHARE = 0.85
 MAX_LAG_MS = 5.0
-MAX_WAITED = 0.03
+MAX_FOREIGN = 0.05
+MAX_BUSY = 0.97
 
 _now = time.monotonic_ns
 
@@ -45,6 +46,7 @@ class _Mark(Struct, frozen=True):
     received: int
     latencies: int
     lags: int
+    busy: float
     system: procfs.Sample
     generator: procfs.Sample
 
@@ -160,6 +162,7 @@ class Pace:
             ledger.received,
             len(ledger.latencies),
             len(self.lags),
+            procfs.core_busy(self.load.system_core),
             system,
             procfs.sample([os.getpid()]),
         )
@@ -168,12 +171,11 @@ class Pace:
         wall = (after.time - before.time) / 1e9
         delivered = after.received - before.received
         cpu = after.system.cpu - before.system.cpu
-        usage = Usage(
-            cpu=cpu,
-            wall=wall,
-            waited=after.system.waited - before.system.waited,
-            rss=after.system.rss,
-        )
+        waited = after.system.waited - before.system.waited
+        foreign = max(0.0, after.busy - before.busy - cpu)  # counted in ticks, so roughly
+        if after.system.threads == 1:
+            foreign = waited  # exact; several threads wait for each other, too
+        usage = Usage(cpu=cpu, wall=wall, waited=waited, foreign=foreign, rss=after.system.rss)
         lags = sorted(self.lags[before.lags : after.lags])
         generator = Generator(
             share=(after.generator.cpu - before.generator.cpu) / wall,
@@ -194,11 +196,11 @@ class Pace:
             ),
             usage=usage,
             generator=generator,
-            doubts=self._doubts(generator),
+            doubts=self._doubts(generator, usage),
             notes=_notes(usage, offered, delivered / wall),
         )
 
-    def _doubts(self, generator: Generator) -> list[str]:
+    def _doubts(self, generator: Generator, usage: Usage) -> list[str]:
         if not self.load.rate:
             return []
         doubts = []
@@ -206,16 +208,18 @@ class Pace:
             doubts.append(f"the generator used {generator.share:.0%} of its core")
         if generator.lag_p99 > MAX_LAG_MS:
             doubts.append(f"the generator fired {generator.lag_p99:.1f} ms late (p99)")
+        foreign = usage.foreign / usage.wall
+        if foreign > MAX_FOREIGN:
+            doubts.append(f"other processes used {foreign:.0%} of the system's core")
         return doubts
 
 
 def _notes(usage: Usage, offered: float, delivered: float) -> list[str]:
-    notes = []
     if delivered < 0.98 * offered:
-        notes.append(f"saturated: delivered {delivered / offered:.0%} of what was offered")
-    if usage.waited > MAX_WAITED * usage.wall:
-        notes.append(f"noisy: waited for its core {usage.waited / usage.wall:.0%} of the time")
-    return notes
+        return [f"saturated: delivered {delivered / offered:.0%} of what was offered"]
+    if usage.cpu > MAX_BUSY * usage.wall:
+        return ["at its limit: its CPU per token is what one core allows, not what it needs"]
+    return []
 
 
 def percentile(ordered: Sequence[int], part: float) -> float:

@@ -11,6 +11,7 @@ class Load(Struct, frozen=True, kw_only=True):
     """One run of the generator against one system that is already listening.
 
     Attributes:
+        core, system_core: where the generator goes, and where the system is.
         publishers: publisher connections; 0 is one per session.
         batch: whether a publisher's sessions travel in one array per tick.
         rate: tokens per second and session; 0 is as fast as they come back.
@@ -25,6 +26,7 @@ class Load(Struct, frozen=True, kw_only=True):
     port: int
     pid: int = 0
     core: int | None = None
+    system_core: int | None = None
     codec: CodecName = "json"
     sessions: int = 800
     rate: int = 100
@@ -56,11 +58,13 @@ class Usage(Struct, frozen=True, kw_only=True):
     Attributes:
         cpu: user and system seconds of all threads.
         waited: seconds in which its threads could run but had no core.
+        foreign: seconds in which its core ran other processes.
     """
 
     cpu: float
     wall: float
     waited: float
+    foreign: float = 0.0
     rss: int
 
 

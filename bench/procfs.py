@@ -16,6 +16,7 @@ class Sample(Struct, frozen=True):
     cpu: float
     waited: float
     rss: int
+    threads: int = 0
 
 
 def tree(pid: int) -> list[int]:
@@ -38,7 +39,7 @@ def sample(pids: list[int]) -> Sample:
         OSError: one of them has ended.
     """
     cpu = waited = 0.0
-    rss = 0
+    rss = threads = 0
     for pid in pids:
         # The name, in parentheses, may hold anything; the fields follow the last one.
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
@@ -46,7 +47,19 @@ def sample(pids: list[int]) -> Sample:
         rss += int((PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
         for task in _tasks(pid):
             waited += int((task / "schedstat").read_text().split()[1]) / 1e9
-    return Sample(cpu, waited, rss)
+            threads += 1
+    return Sample(cpu, waited, rss, threads)
+
+
+def core_busy(core: int | None) -> float:
+    """Seconds in which `core` ran any process so far; 0 of None."""
+    if core is None:
+        return 0.0
+    for line in (PROC / "stat").read_text().splitlines():
+        name, *times = line.split()
+        if name == f"cpu{core}":
+            return sum(map(int, times[:3])) / _TICK
+    return 0.0
 
 
 def _tasks(pid: int) -> list[Path]:

@@ -5,9 +5,9 @@ from statistics import median
 
 from bench.plan import Run
 
-WIDTHS = (14, 11, 16, 8, 10, 10, 10, 9, 9, 8)
+WIDTHS = (20, 10, 14, 8, 6, 9, 9, 9, 9, 9, 9)
 HEAD = (
-    "system", "tokens/s", "CPU µs/token", "ratio", "p50 ms", "p99 ms", "max ms",
+    "system", "tokens/s", "CPU µs/token", "ratio", "CPU", "p50 ms", "p99 ms", "max ms",
     "gen CPU", "lag p99", "RSS MiB",
 )  # fmt: skip
 
@@ -65,6 +65,7 @@ def summary(runs: Sequence[Run]) -> list[dict[str, object]]:
                     "valid": valid,
                     "tokensPerSecond": _median(good, _delivered),
                     "cpuMicrosPerToken": _median(good, _cpu),
+                    "cpuShare": _median(good, _busy),
                     "p50Ms": _median(good, _p50),
                     "p99Ms": _median(good, _p99),
                     "maxMs": _median(good, _max),
@@ -93,7 +94,8 @@ def _sessions(runs: Sequence[Run]) -> list[str]:
             lines.append(_row((system, "FAILED")))
             continue
         cpu = _median(good, _cpu)
-        base = base or cpu
+        if system == runs[0].system:
+            base = cpu if valid else 0.0  # there is no ratio to, or of, an invalid figure
         spread = f" ±{(max(map(_cpu, good)) - min(map(_cpu, good))) / 2:.1f}"
         lines.append(
             _row(
@@ -101,7 +103,8 @@ def _sessions(runs: Sequence[Run]) -> list[str]:
                     system if valid else f"{system} INVALID",
                     f"{_median(good, _delivered):,.0f}",
                     f"{cpu:.2f}{spread}",
-                    f"{cpu / base:.2f}×" if base else "",
+                    f"{cpu / base:.2f}×" if base and valid else "-",
+                    f"{_median(good, _busy):.0%}",
                     f"{_median(good, _p50):.2f}",
                     f"{_median(good, _p99):.2f}",
                     f"{_median(good, _max):.1f}",
@@ -144,6 +147,10 @@ def _delivered(run: Run) -> float:
 
 def _cpu(run: Run) -> float:
     return run.result.cpu_us
+
+
+def _busy(run: Run) -> float:
+    return run.result.usage.cpu / run.result.usage.wall if run.result.usage else 0.0
 
 
 def _p50(run: Run) -> float:

@@ -91,6 +91,7 @@ def one(system: System, variant: Variant, repeat: int, settings: Settings) -> Ru
             port=port,
             pid=pid,
             core=settings.cores.generator,
+            system_core=settings.cores.system,
             codec=variant.codec,
             sessions=settings.sessions,
             rate=variant.rate,

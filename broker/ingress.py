@@ -63,9 +63,13 @@ class Intake:
     Args:
         bound: how much may wait. It can be exceeded by what one read brought.
         wake: called when there is something to handle.
+
+    Attributes:
+        ready: the connections that have something, each in its turn.
+        held: the connections that are not read from, first come first.
     """
 
-    __slots__ = ("_bound", "_held", "_ready", "_wake", "bytes", "messages", "received")
+    __slots__ = ("_bound", "_wake", "bytes", "held", "messages", "ready", "received")
 
     def __init__(self, bound: Bound, wake: Callable[[], None]) -> None:
         self.messages = 0
@@ -73,16 +77,13 @@ class Intake:
         self.received = 0
         self._bound = bound
         self._wake = wake
-        self._ready: deque[Ingress] = deque()
-        self._held: deque[Ingress] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._ready)
+        self.ready: deque[Ingress] = deque()
+        self.held: deque[Ingress] = deque()
 
     def put(self, ingress: Ingress, message: Publish) -> None:
         """Queue one publish; hold its connection if that fills the namespace."""
         if not ingress.queue:
-            self._ready.append(ingress)
+            self.ready.append(ingress)
             self._wake()
         ingress.queue.append(message)
         if message.id is not UNSET:
@@ -94,32 +95,28 @@ class Intake:
             self.messages > self._bound.messages or self.bytes > self._bound.bytes
         ) and not ingress.held:
             ingress.held = True
-            self._held.append(ingress)
+            self.held.append(ingress)
             ingress.publisher.hold()
 
-    def take(self, limit: int) -> tuple[Ingress, list[Publish]]:
-        """Up to `limit` publishes of the connection whose turn it is."""
-        ingress = self._ready.popleft()
-        queue = ingress.queue
-        if len(queue) <= limit:
-            messages = list(queue)
-            queue.clear()
-        else:
-            messages = [queue.popleft() for _ in range(limit)]
-            self._ready.append(ingress)
-        self.messages -= len(messages)
-        self.bytes -= sum([len(message.body) for message in messages])
-        return ingress, messages
+    def take(self, ingress: Ingress) -> Publish:
+        """The next publish of `ingress`, which has one."""
+        message = ingress.queue.popleft()
+        self.messages -= 1
+        self.bytes -= len(message.body)
+        return message
+
+    @property
+    def has_room(self) -> bool:
+        """Whether half of the queue is free."""
+        bound = self._bound
+        return self.messages * 2 <= bound.messages and self.bytes * 2 <= bound.bytes
 
     def release_one(self) -> None:
-        """Let one held connection be read again, once half of the queue is free.
+        """Let one held connection be read again, if there is room.
 
-        One at a time: together they would refill it at once.
+        One at a time: together they would refill the queue at once.
         """
-        bound = self._bound
-        if self._held and self.messages * 2 <= bound.messages and self.bytes * 2 <= bound.bytes:
-            ingress = self._held.popleft()
+        if self.held and self.has_room:
+            ingress = self.held.popleft()
             ingress.held = False
             ingress.publisher.release()
-            if self._held:
-                self._wake()

@@ -31,7 +31,6 @@ def configure(settings: Logging) -> None:
         processors=[structlog.contextvars.merge_contextvars, *_SHARED, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -41,5 +40,8 @@ def configure(settings: Logging) -> None:
         )
     )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    for older in root.handlers[:]:
+        if isinstance(older.formatter, structlog.stdlib.ProcessorFormatter):
+            root.removeHandler(older)
+    root.addHandler(handler)
     root.setLevel(max(level, logging.WARNING))

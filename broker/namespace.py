@@ -7,6 +7,7 @@ Everything here runs inside the namespace's slice of the loop.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -28,6 +29,9 @@ log = structlog.get_logger(__name__)
 QUANTUM = 32
 """How many publishes of one connection are handled before the next has its turn."""
 
+BATCH = 256
+"""How many publishes, about, go to the engine together."""
+
 
 class Stream:
     """One key's state: with everything handed to the engine, and with what it delivered.
@@ -35,12 +39,13 @@ class Stream:
     Both are one object where the engine commits at once.
     """
 
-    __slots__ = ("committed", "head", "last")
+    __slots__ = ("committed", "head", "in_flight", "last")
 
     def __init__(self, head: Any, committed: Any, last: int = 0) -> None:
         self.head = head
         self.committed = committed
         self.last = last
+        self.in_flight = 0  # batches that the engine has not settled
 
 
 class Namespace:
@@ -66,6 +71,7 @@ class Namespace:
         self.position = 0
         self.overruns = 0
         self._clock = clock
+        self._unsettled: set[tuple[str, str]] = set()  # dedupe names on their way to the engine
         self._types: dict[str, BodyType] = {}
         engine.open(self._delivered, self._failed)
 
@@ -85,24 +91,32 @@ class Namespace:
 
     def run(self, until: float) -> None:
         """Handle what is queued until it is all done or the clock says `until`."""
-        while self.intake:
-            self._handle(*self.intake.take(QUANTUM))
-            if self._clock.seconds() >= until:
-                return
+        ready = self.intake.ready
+        now = self._clock.unix_ms()
+        late = False
+        while ready and not late:
+            batch = Batch([], [], {}, [])
+            while ready and len(batch.ids) < BATCH and not late:
+                ingress = ready.popleft()
+                self._handle(ingress, batch, now)
+                if ingress.queue:
+                    ready.append(ingress)
+                late = self._clock.seconds() >= until
+            self._append(batch)
 
     # ------------------------------------------------------------- publishes
 
-    def _handle(self, ingress: Ingress, messages: list[Publish]) -> None:
-        """One connection's turn: accept its publishes into the head, and append them."""
+    def _handle(self, ingress: Ingress, batch: Batch, now: int) -> None:
+        """One connection's turn: accept its publishes into the head, and into `batch`."""
         publisher = ingress.publisher
-        batch = Batch([], [], {}, ingress)
-        now = self._clock.unix_ms()
-        for message in messages:
-            id = 0 if message.id is UNSET else message.id
-            batch.last_id = id or batch.last_id
+        before = len(batch.events)
+        answered = 0
+        for _ in range(min(QUANTUM, len(ingress.queue))):
+            message = self.intake.take(ingress)
+            id = message.id or 0
+            answered = id or answered
             try:
-                self._accept(publisher, message, batch, now)
-                batch.ids.append(id)
+                event = self._accept(publisher, message, batch, now)
             except Duplicate:
                 continue  # acknowledged with the batch, as if it were stored now
             except Rejected as error:
@@ -111,9 +125,12 @@ class Namespace:
                 log.exception("plugin failed", namespace=self.name, topic=message.topic)
                 failure = Rejected("internal", "the broker failed on this message")
                 publisher.refuse(failure, id, message.topic)
-        self._append(batch)
+            else:
+                batch.events.append(event)
+                batch.ids.append(id)
+        batch.origins.append((ingress, len(batch.events) - before, answered))
 
-    def _accept(self, publisher: Publisher, message: Publish, batch: Batch, now: int) -> None:
+    def _accept(self, publisher: Publisher, message: Publish, batch: Batch, now: int) -> Event:
         """Type, key, permission, rules: then the event is part of the head.
 
         Raises:
@@ -136,20 +153,22 @@ class Namespace:
             extended,
         )
         if message.dedupe is not UNSET:
-            if self.engine.has_name(key, message.dedupe):
-                raise Duplicate
             event.dedupe = message.dedupe
+            if (key, event.dedupe) in self._unsettled or self.engine.has_name(key, event.dedupe):
+                raise Duplicate
         stream = self.streams.get(key)
         if stream is None:
             stream = self._open(key)
             self.plugin.validate(stream.head, event)
-            self._keep(key, stream)
+            self.streams[key] = stream
         else:
             self.plugin.validate(stream.head, event)
         self.plugin.apply(stream.head, event)
+        if event.dedupe is not None:
+            self._unsettled.add((key, event.dedupe))
         if key not in batch.expected:
             batch.expected[key] = stream.last
-        batch.events.append(event)
+        return event
 
     def _body_type(self, topic: str) -> BodyType:
         body_type = BodyType(self.plugin.body_type(topic))
@@ -170,17 +189,21 @@ class Namespace:
                 f"the key {given!r} is not the body's {self.plugin.key_field}",
                 {"path": f"$.{self.plugin.key_field}"},
             )
-        if key not in self.streams:
+        if not key or key not in self.streams:
             check_key(key)
         return key
 
     def _append(self, batch: Batch) -> None:
         if not batch.events and self.engine.immediate:
-            self._acknowledge(batch)
+            self._settle(batch)
             return
+        for key in batch.expected:
+            self.streams[key].in_flight += 1
         self.engine.append(batch)
         for key in batch.expected:
             self.streams[key].last = self.engine.last(key)
+        if len(self.streams) > self.settings.history.streams:
+            self._forget_some()
 
     # ------------------------------------------------------------- streams
 
@@ -202,46 +225,54 @@ class Namespace:
             yield from events
             after = events[-1].position
 
-    def _keep(self, key: str, stream: Stream) -> None:
-        """Add a stream; forget the oldest one at rest if there are too many."""
-        if len(self.streams) >= self.settings.history.streams:
-            for old in list(self.streams)[:100]:
-                if self.plugin.at_rest(self.streams[old].head):
-                    del self.streams[old]
-                    self.engine.forget(old)
-                    break
-        self.streams[key] = stream
+    def _forget_some(self) -> None:
+        """There are too many streams: forget the oldest ones that are at rest."""
+        surplus = len(self.streams) - self.settings.history.streams
+        for key in list(islice(self.streams, surplus + 100)):
+            stream = self.streams[key]
+            if surplus > 0 and not stream.in_flight and self.plugin.at_rest(stream.head):
+                del self.streams[key]
+                self.engine.forget(key)
+                surplus -= 1
 
     # ------------------------------------------------------------- what the engine says
 
     def _delivered(self, batch: Batch) -> None:
-        """A batch is committed: to its readers, and its sender may know."""
+        """A batch is committed: to its readers, and its senders may know."""
         deliver = self.fanout.deliver
+        immediate = self.engine.immediate
         for event in batch.events:
-            if not self.engine.immediate:
-                stream = self.streams[event.key]
-                self.plugin.apply(stream.committed, event)
+            if not immediate:
+                self.plugin.apply(self.streams[event.key].committed, event)
             self.position = event.position
             deliver(event)
         self.accepted += len(batch.events)
-        self._acknowledge(batch)
+        self._settle(batch)
 
     def _failed(self, batch: Batch, error: Exception) -> None:
-        """A batch could not be stored: tell its sender, and rebuild the heads it moved."""
+        """A batch could not be stored: tell its senders, and rebuild the heads it moved."""
         log.warning("append failed", namespace=self.name, events=len(batch.events), why=str(error))
         for key in batch.expected:
+            in_flight = self.streams[key].in_flight
             self.streams[key] = self._open(key)
-        ingress: Ingress = batch.origin
+            self.streams[key].in_flight = in_flight
         refusal = Rejected("internal", "the message could not be stored")
-        for event, id in zip(batch.events, batch.ids, strict=True):
-            ingress.publisher.refuse(refusal, id, event.topic)
-        self._acknowledge(batch)
+        refused = zip(batch.events, batch.ids, strict=True)
+        for ingress, count, _ in batch.origins:
+            for event, id in islice(refused, count):
+                ingress.publisher.refuse(refusal, id, event.topic)
+        self._settle(batch)
 
-    def _acknowledge(self, batch: Batch) -> None:
-        if batch.last_id:
-            ingress: Ingress = batch.origin
-            ingress.receipts.done = batch.last_id
-            ingress.publisher.acknowledge()
+    def _settle(self, batch: Batch) -> None:
+        """Let the senders of a batch know, now that its fate is decided."""
+        if self._unsettled:
+            self._unsettled.difference_update((e.key, e.dedupe) for e in batch.events if e.dedupe)
+        for key in batch.expected:
+            self.streams[key].in_flight -= 1
+        for ingress, _, answered in batch.origins:
+            if answered:
+                ingress.receipts.done = answered
+                ingress.publisher.acknowledge()
 
     # ------------------------------------------------------------- readers (see lane.Source)
 

@@ -5,14 +5,15 @@ of a quiet one overtakes a backlog of tokens. Within a queue, order holds.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
 
 from broker.codec import Codec
+from broker.errors import CLOSES
 from broker.lane import Gone
-from broker.messages import Ack, BrokerMessage
+from broker.messages import Ack, BrokerMessage, Goodbye
 from broker.queue import Queue
 
 FLUSH_BYTES = 64 << 10
@@ -108,33 +109,45 @@ class Outbox:
     def too_slow(self) -> None:
         """The reader cannot keep up with what it asked for."""
         self._waiting.clear()
-        self.wire.close(4108, "slow consumer")
+        self.end(4108)
+
+    def end(self, code: int, reason: str = "") -> None:
+        """Say goodbye, even to a socket that takes nothing now, and close."""
+        info = CLOSES[code]
+        text = reason or info.reason
+        self.flush()
+        self.wire.send(self.codec.encode(Goodbye(code, text, info.reconnect)))
+        self.wire.close(code, text)
 
     def flush(self) -> None:
         """Write what the socket takes: replies first, then each namespace by its weight."""
         self.dirty = False
         if not self.wire.writable:
             return
-        self._acknowledge()
-        items = self._replies
-        if items:
-            self._replies = []
-            if self._reply_size > REPLY_BYTES:
-                self.wire.release("replies")
-            self._reply_size = 0
+        if self.receipts:
+            self._acknowledge()
+        items = self._take_replies() if self._replies else None
         if self._waiting:
             try:
-                items.extend(self._take_events())
+                events = self._take_events()
             except Gone:
                 self.too_slow()
                 return
+            items = [*items, *events] if items else events
         if items:
             self.sent += len(items)
             self.wire.send(self.codec.pack(items))
         if self._waiting:
             self.touch()
 
-    def _take_events(self) -> Sequence[bytes]:
+    def _take_replies(self) -> list[bytes]:
+        replies, self._replies = self._replies, []
+        if self._reply_size > REPLY_BYTES:
+            self.wire.release("replies")
+        self._reply_size = 0
+        return replies
+
+    def _take_events(self) -> list[bytes]:
         """Up to `FLUSH_BYTES` from the queues, each in its turn."""
         waiting = self._waiting
         queue = waiting[0]

@@ -44,8 +44,19 @@ class Queue:
     """
 
     __slots__ = (
-        "_events", "_items", "_lanes", "_owner", "_replays", "_since", "_size",
-        "codec", "delivered", "source", "waiting", "weight",
+        "_events",
+        "_items",
+        "_lanes",
+        "_owner",
+        "_replays",
+        "_since",
+        "_size",
+        "_until",
+        "codec",
+        "delivered",
+        "source",
+        "waiting",
+        "weight",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, codec: Codec, source: Source, weight: int) -> None:
@@ -55,7 +66,8 @@ class Queue:
         self.waiting = False
         self.delivered = 0
         self._owner = owner
-        self._since: dict[Subscription, int] = {}  # from which position each is live
+        self._since: dict[Subscription, int] = {}  # after which position each is live
+        self._until: dict[Subscription, int] = {}  # and up to which, while its replay is due
         self._items: list[bytes] = []
         self._events: list[Event] = []  # those of _items, should they become positions
         self._size = 0
@@ -89,6 +101,7 @@ class Queue:
     def remove(self, subscription: Subscription) -> None:
         """Let nothing out any more that only this subscription wants."""
         del self._since[subscription]
+        self._until.pop(subscription, None)
         self._replays = deque(r for r in self._replays if r.subscription is not subscription)
         if self._events:
             self._hold_positions()  # what waits is read again then, and matched anew
@@ -96,6 +109,7 @@ class Queue:
     def replay(self, replay: Replay) -> None:
         """Give a subscription its replay, once what is queued before it is through."""
         self._replays.append(replay)
+        self._until[replay.subscription] = self.source.position
         self._hold_positions()
         if not self.waiting:
             self.waiting = True
@@ -136,6 +150,7 @@ class Queue:
     def _take_replay(self, replay: Replay, limit: int) -> list[bytes]:
         if not replay.began:
             self._since[replay.subscription] = replay.begin(self.source)
+            del self._until[replay.subscription]
         items, done = replay.take(self.source, self.codec, limit)
         if done:
             self._replays.popleft()
@@ -161,4 +176,8 @@ class Queue:
 
     def _wants(self, event: Event) -> bool:
         position = event.position
-        return any(since < position and s.matches(event) for s, since in self._since.items())
+        return any(
+            since < position <= self._until.get(subscription, position)
+            and subscription.matches(event)
+            for subscription, since in self._since.items()
+        )

@@ -25,6 +25,9 @@ OVERRUN = 10 * SLICE
 READ_BYTES = 256 << 10
 """How much all connections together may bring in one turn."""
 
+RESUMED = 4
+"""How many connections that had to wait for their turn to be read may go on in one turn."""
+
 
 class Scheduler:
     """The broker's turn of the loop.
@@ -47,7 +50,7 @@ class Scheduler:
         """There is work: see to it that there is a turn."""
         if not self._woken:
             self._woken = True
-            self._call_soon(self._turn)
+            self._call_soon(self.turn)
 
     def touched(self, outbox: Outbox) -> None:
         """`outbox` has something to write."""
@@ -64,30 +67,49 @@ class Scheduler:
         self._starved.append(resume)
         self.wake()
 
-    def _turn(self) -> None:
-        self._woken = False
+    def turn(self) -> None:
+        """One turn: run the namespaces, then let the connections write."""
         self.read_room = READ_BYTES
         for namespace in self.namespaces:
-            if namespace.intake:
+            if namespace.intake.ready:
                 self._run(namespace)
-            namespace.intake.release_one()
+            if namespace.intake.held:
+                namespace.intake.release_one()
         self.flush()
-        for _ in range(min(4, len(self._starved))):
+        for _ in range(min(RESUMED, len(self._starved))):
             self._starved.popleft()()
-        if self._starved or any(namespace.intake for namespace in self.namespaces):
+        self._woken = False
+        if self._touched or self._starved or self._busy():
             self.wake()
+
+    def _busy(self) -> bool:
+        for namespace in self.namespaces:
+            intake = namespace.intake
+            if intake.ready or (intake.held and intake.has_room):
+                return True
+        return False
 
     def _run(self, namespace: Namespace) -> None:
         start = self._clock.seconds()
         share = SLICE * namespace.settings.weight
-        namespace.run(start + share)
+        try:
+            namespace.run(start + share)
+        except Exception:  # the others must go on, whatever this is
+            log.exception("namespace failed", namespace=namespace.name)
         took = self._clock.seconds() - start
         if took > share + OVERRUN:
             namespace.overruns += 1
-            log.warning("slice overrun", namespace=namespace.name, ms=round(took * 1000, 1))
+            count = namespace.overruns
+            if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th …: `/metrics` counts them all
+                ms = round(took * 1000, 1)
+                log.warning("slice overrun", namespace=namespace.name, ms=ms, count=count)
 
     def flush(self) -> None:
         """Let every connection that has something write it."""
         touched, self._touched = self._touched, []
         for outbox in touched:
-            outbox.flush()
+            try:
+                outbox.flush()
+            except Exception:
+                log.exception("connection failed")
+                outbox.wire.close(1011, "internal error")

@@ -214,7 +214,7 @@ class Broker:
             await asyncio.sleep(DRAIN_POLL)  # only while the broker ends: nothing to wake us
 
     def _drained(self) -> bool:
-        return not any(n.intake for n in self.shared.router.namespaces) and all(
+        return not any(n.intake.ready for n in self.shared.router.namespaces) and all(
             session.outbox.empty for session in self.shared.sessions.live
         )
 

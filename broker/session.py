@@ -16,12 +16,11 @@ from msgspec import UNSET, UnsetType
 from broker.auth import Principal
 from broker.codec import Codec, Malformed
 from broker.config import Config
-from broker.errors import CLOSES, Closed, ErrorInfo, Rejected
+from broker.errors import Closed, ErrorInfo, Rejected
 from broker.ingress import Ingress
 from broker.messages import (
     ClientMessage,
     Error,
-    Goodbye,
     Hello,
     Limits,
     Ping,
@@ -179,11 +178,7 @@ class Session:
 
     def end(self, code: int, reason: str = "") -> None:
         """Say goodbye, and close."""
-        info = CLOSES[code]
-        text = reason or info.reason
-        self.outbox.reply(Goodbye(code, text, info.reconnect))
-        self.outbox.flush()
-        self.outbox.wire.close(code, text)
+        self.outbox.end(code, reason)
 
     # ------------------------------------------------------------- what namespaces tell
 

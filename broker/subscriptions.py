@@ -57,10 +57,7 @@ class Subscriptions(Generic[Reader]):
     def add(self, pattern: str, key: str | None, reader: Reader) -> None:
         """Let `reader` have the events of `pattern`, of one key or (None) of all."""
         entry = self._entry(pattern)
-        if key is None:
-            readers = entry.every_key
-        else:
-            readers = entry.one_key.setdefault(key, {})
+        readers = entry.every_key if key is None else entry.one_key.setdefault(key, {})
         readers[reader] = readers.get(reader, 0) + 1
 
     def remove(self, pattern: str, key: str | None, reader: Reader) -> None:

@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from broker import config
+from broker.logs import configure
 from broker.server import Broker
 
 ROOT = Path(__file__).parent.parent
@@ -67,7 +68,9 @@ class Site:
 @asynccontextmanager
 async def running(**changes: dict[str, Any]) -> AsyncIterator[Site]:
     """A broker with the shipped configuration, but for `changes`; see `settings`."""
-    broker = Broker(settings(**changes))
+    configured = settings(**changes)
+    configure(configured.logging)
+    broker = Broker(configured)
     await broker.start()
     try:
         yield Site(broker)

@@ -95,10 +95,10 @@ class Sender:
                 try:
                     await turn
                 except asyncio.CancelledError:
-                    if turn.done():
-                        self._admit()  # the room meant for us goes to the next one
-                    else:
+                    if turn.cancelled():
                         self._waiting.remove(turn)
+                    else:
+                        self._admit()  # the room meant for us goes to the next one
                     raise
 
     def publish(

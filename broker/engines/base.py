@@ -23,16 +23,14 @@ class Batch(Struct):
         events: in order; the engine gives each its position.
         ids: of each event, the id of its publish; 0 where it had none.
         expected: for each stream, the position of its last event as its head has it.
-        origin: whom to acknowledge.
-        last_id: up to which id this batch answers its origin, duplicates and
-            refusals included; 0 where there is none.
+        origins: who published them: a connection, how many of the events are its own,
+            and the last id that is answered with them; 0 where there is none.
     """
 
     events: list[Event]
     ids: list[int]
     expected: dict[str, int]
-    origin: Any
-    last_id: int = 0
+    origins: list[tuple[Any, int, int]]
 
 
 class Engine(Protocol):

@@ -29,7 +29,8 @@ class _Log:
         self.names: set[str] = set()
         self.owed = 0  # events let go that still stand in the namespace's order
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
         return len(self.events) - self.start
 
     def after(self, position: int, limit: int) -> list[Event]:
@@ -61,6 +62,7 @@ class MemoryEngine:
     def __init__(self, history: History) -> None:
         self.epoch = secrets.token_hex(4)
         self._history = history
+        self._limit = history.events
         self._logs: dict[str, _Log] = {}
         self._order: deque[_Log] = deque()  # whose event it is, oldest first
         self._owed = 0
@@ -77,43 +79,44 @@ class MemoryEngine:
         self._failed = failed
 
     def append(self, batch: Batch) -> None:
+        logs = self._logs
         for key, expected in batch.expected.items():
-            if self.last(key) != expected:
+            log = logs.get(key)
+            if (0 if log is None else log.last) != expected:
                 self._failed(batch, Conflict(f"a stream is not at {expected} any more"))
                 return
         for event in batch.events:
             self._store(event)
+        while self._bytes > self._history.bytes:
+            self._drop_oldest()
         self._delivered(batch)
 
     def _store(self, event: Event) -> None:
         log = self._logs.get(event.key)
         if log is None:
             log = self._logs[event.key] = _Log(self._forgotten)
-        self._position += 1
-        event.position = log.last = self._position
+        self._position = event.position = log.last = self._position + 1
         log.events.append(event)
-        if event.dedupe is not None:
-            log.names.add(event.dedupe)
         self._order.append(log)
         self._bytes += len(event.raw) + OVERHEAD
-        if len(log) > self._history.events:
+        if event.dedupe is not None:
+            log.names.add(event.dedupe)
+        if log.size > self._limit:
             self._drop_early(log)
-        while self._bytes > self._history.bytes:
-            self._drop_oldest()
 
     def floor(self, key: str) -> int:
         log = self._logs.get(key)
-        return log.dropped if log else self._forgotten
+        return self._forgotten if log is None else log.dropped
 
     def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
         log = self._logs.get(key)
         if after < self.floor(key):
             raise Gone(key)
-        return log.after(after, limit) if log else ()
+        return () if log is None else log.after(after, limit)
 
     def last(self, key: str) -> int:
         log = self._logs.get(key)
-        return log.last if log else 0
+        return 0 if log is None else log.last
 
     def has_name(self, key: str, name: str) -> bool:
         log = self._logs.get(key)
@@ -122,7 +125,7 @@ class MemoryEngine:
     def forget(self, key: str) -> None:
         log = self._logs.pop(key, None)
         if log is not None:
-            while len(log):
+            while log.size:
                 self._drop_early(log)
             self._forgotten = max(self._forgotten, log.last)
 

@@ -55,12 +55,11 @@ def codec_of(protocol: ServerProtocol) -> Codec:
 
 def target(request: Request) -> Target | None:
     """What the request's path and query ask for; None where that is no WebSocket."""
-    url = urlsplit(request.path)
-    if url.path != PATH and not url.path.startswith(PATH + "/"):
+    path, _, query = request.path.partition("?")
+    if path != PATH and not path.startswith(PATH + "/"):
         return None
-    server = url.path[len(PATH) + 1 :]
-    clients = parse_qs(url.query, keep_blank_values=True).get("client")
-    return Target(server or None, clients[0] if clients else None)
+    clients = parse_qs(query, keep_blank_values=True).get("client")
+    return Target(path[len(PATH) + 1 :] or None, clients[0] if clients else None)
 
 
 def offer_compression(protocol: ServerProtocol) -> None:
@@ -77,8 +76,15 @@ def origin_allowed(request: Request, origins: list[str]) -> bool:
     broker on its reader's own machine. Allowed are no origin (not a browser), the
     broker's own, pages of this machine, and those that the configuration lists.
     """
-    origin = request.headers.get("Origin")
-    if origin is None or origin in origins or "*" in origins:
+    given = request.headers.get_all("Origin")
+    if not given or "*" in origins:
         return True
-    host = urlsplit(origin).netloc
-    return host == request.headers.get("Host") or is_loopback(urlsplit(origin).hostname or "")
+    try:
+        origin = urlsplit(given[0])
+        host = origin.hostname or ""
+    except ValueError:
+        return False
+    if len(given) > 1:
+        return False
+    own = origin.netloc in request.headers.get_all("Host")
+    return own or given[0] in origins or is_loopback(host)

@@ -11,11 +11,6 @@ from starlette.routing import BaseRoute, Route
 
 from broker.transports.handshake import PATH
 
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-}
-
 
 def application(
     ready: Callable[[], str | None],

@@ -54,7 +54,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_close_timer", "_common", "_connections", "_deflates", "_fragments", "_held", "_need",
-        "_plain", "_port", "_protocol", "_session", "_tail", "_transport", "bytes_in",
+        "_pinged", "_plain", "_port", "_protocol", "_session", "_tail", "_transport", "bytes_in",
         "bytes_out", "heard", "opened", "peer", "pulse", "spoke", "writable",
     )  # fmt: skip
 
@@ -71,6 +71,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._need = 0
         self._held: set[str] = set()
         self._close_timer: asyncio.TimerHandle | None = None
+        self._pinged = False
         self.writable = True
         self.heard = self.spoke = True
         self.pulse = Pulse()
@@ -117,6 +118,9 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self.writable = True
+        self._pinged = False
+        if "pongs" in self._held:
+            self.release("pongs")
         if self._session is not None:
             self._session.outbox.touch()
 
@@ -186,7 +190,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     # ------------------------------------------------------------- Beating
 
     def ping_frame(self) -> None:
-        if self._protocol.state is OPEN and self.writable:
+        if self._protocol.state is OPEN and not self._pinged:
+            self._pinged = not self.writable  # one is enough in a buffer that is full
             self._protocol.send_ping(b"")
             self._write_protocol()
 
@@ -202,23 +207,31 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def _consume(self, data: bytearray, size: int) -> None:
         """Take every complete frame out of `data`; keep the rest for later."""
+        if self._protocol.state is not OPEN:
+            self._frames(data[:size])
+            return
         position = 0
         limit = self._port.config.limits.max_message_bytes
         self._need = 0
-        while size - position >= 6 and not self._held:
-            length = data[position + 1] & 0x7F
+        while size - position >= 2 and not self._held:
+            length = data[position + 1]
             start = position + 6
-            if length == 126:
+            if length < 0x80:  # not masked, which is not allowed: it knows what to say
+                self._frames(data[position:size])
+                return
+            if length == 0xFE:
                 start += 2
                 if start > size:
                     break
                 length = (data[position + 2] << 8) | data[position + 3]
-            elif length == 127:
+            elif length == 0xFF:
                 start += 8
                 if start > size:
                     break
                 length = int.from_bytes(data[position + 2 : position + 10], "big")
-            if data[position + 1] < 0x80 or length > limit:  # not allowed: it knows what to say
+            else:
+                length &= 0x7F
+            if length > limit:
                 self._frames(data[position:size])
                 return
             stop = start + length
@@ -261,6 +274,9 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             if (frame.opcode is Opcode.TEXT) != (self._common == 0x81):
                 self._refuse(1003, CLOSES[1003].reason)
                 return
+        elif frame.opcode is Opcode.PING and not self.writable:
+            self.hold("pongs")  # or they would pile up behind a socket that is not read
+            return
         elif frame.opcode is not Opcode.CONT:
             return
         self._fragments.append(bytes(frame.data))
@@ -327,6 +343,10 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             if chunk:
                 self.bytes_out += len(chunk)
                 self._transport.write(chunk)
+            elif self._transport.can_write_eof():
+                # What the peer still sends is read and left aside: closing now could
+                # reset the connection before the peer has seen why.
+                self._transport.write_eof()
             else:
                 self._transport.close()
 

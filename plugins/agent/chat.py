@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from starlette.responses import FileResponse
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -14,6 +15,16 @@ from plugins.agent.merging import merge_tokens
 from plugins.agent.messages import CHAT
 
 WEB = Path(__file__).parent / "web"
+
+HEADERS = {
+    "Cache-Control": "no-cache",  # a page and its modules are of one version
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class ChatPlugin(Plugin[turns.Session]):
@@ -52,5 +63,18 @@ class ChatPlugin(Plugin[turns.Session]):
 
     def routes(self) -> Iterable[BaseRoute]:
         """The chat page."""
-        yield Route("/", lambda request: FileResponse(WEB / "index.html"))
-        yield Mount("/static", StaticFiles(directory=WEB))
+        yield Route("/", _page)
+        yield Mount("/static", _Static(directory=WEB))
+
+
+class _Static(StaticFiles):
+    """The page's files, with the page's headers."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(HEADERS)
+        return response
+
+
+async def _page(request: Request) -> Response:
+    return FileResponse(WEB / "index.html", headers=HEADERS)

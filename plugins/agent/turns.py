@@ -15,20 +15,21 @@ The checks of an event that belongs to a turn, in this order:
 `RULES` says which of them hold for which topic.
 """
 
+import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import UNSET
 
 from broker.plugin import Duplicate, ErrorInfo, Event, Rejected, Sender
 from plugins.agent.messages import (
     PREFIX,
-    ChatError,
     Token,
     ToolCallCompleted,
     ToolCallStarted,
-    TurnBody,
 )
 
 ERRORS = {
@@ -38,7 +39,7 @@ ERRORS = {
     "token_gap": ErrorInfo("not the next token; detail.expected is its index", retryable=True),
 }
 
-REMEMBERED_TURNS = 32
+REMEMBERED_TURNS = 256
 """How many ended turns of a session are known, so that repeats of them are noticed."""
 
 REMEMBERED_MESSAGES = 256
@@ -46,52 +47,60 @@ REMEMBERED_MESSAGES = 256
 
 
 class Turn:
-    """One turn: everything that a repeat, a snapshot or its end needs to know.
+    """One turn: what a repeat needs to know, and while it can be shown, what it said.
 
     Attributes:
-        started: its turnStarted.
-        owner: who published that.
+        owner: who started it.
         next_index: the index of the next token.
-        parts: its text so far; emptied when it has ended and the text is in `closing`.
         tools: its tool calls: the toolCallStarted while one is open, None when it is done.
-        closing: what ended it.
+        saved: the messageIds of its messageSaved.
+        ending: a digest of what ended it; None while it is open.
+        shown: its turnStarted, and its end; empty once a later turn has ended.
+        parts: its text so far; empty where the end has the full text.
     """
 
-    __slots__ = ("closing", "is_last", "next_index", "owner", "parts", "saved", "started", "tools")
+    __slots__ = ("ending", "is_last", "next_index", "owner", "parts", "saved", "shown", "tools")
 
     def __init__(self, started: Event) -> None:
-        self.started = started
         self.owner: Sender = started.sender
         self.next_index = 0
         self.is_last = False
-        self.parts: list[str] = []
         self.tools: dict[str, Event | None] = {}
         self.saved: set[str] = set()
-        self.closing: Event | None = None
+        self.ending: bytes | None = None
+        self.shown: list[Event] = [started]
+        self.parts: list[str] = []
+
+    def forget(self) -> None:
+        """Keep only what notices repeats."""
+        self.shown.clear()
+        self.parts.clear()
 
 
 class Session:
     """The state of one stream of `agent.chat`."""
 
-    __slots__ = ("last_ended", "messages", "turns")
+    __slots__ = ("ended", "messages", "turns")
 
     def __init__(self) -> None:
         self.turns: dict[str, Turn] = {}
-        self.last_ended: Turn | None = None
+        self.ended: deque[str] = deque()  # ids of ended turns, oldest first
         self.messages: dict[tuple[str, str], None] = {}  # (topic, messageId), oldest first
 
     def open_turns(self) -> list[Turn]:
-        return [turn for turn in self.turns.values() if turn.closing is None]
+        return [turn for turn in self.turns.values() if turn.ending is None]
 
 
 class Needs(Enum):
     """What an event needs its turn to be."""
 
-    NOTHING = "belongs to no turn"
     MESSAGE = "belongs to no turn; its messageId names it in its session"
     NEW = "begins one"
     KNOWN = "was started, and may have ended"
     OPEN = "was started, and has not ended"
+
+
+MESSAGE, NEW, KNOWN, OPEN = Needs
 
 
 class Rule(NamedTuple):
@@ -101,58 +110,64 @@ class Rule(NamedTuple):
         turn: what the event needs its turn to be.
         owned: only the turn's owner may publish it.
         repeats: whether it was accepted before; None where it has no name of its own.
-        apply: what it changes.
+        apply: what it changes in its turn.
+        ends: whether it ends its turn.
     """
 
     turn: Needs
     owned: bool
     repeats: Callable[[Any, Any], bool] | None
     apply: Callable[[Any, Event], None] | None
+    ends: bool = False
 
 
 def validate(session: Session, event: Event) -> None:
     """Raise `Rejected` or `Duplicate` unless `event` may follow. See the module's text."""
     body = event.body
-    rule = rule_of(event)
-    if rule.turn is Needs.NOTHING:
-        return
-    if rule.turn is Needs.MESSAGE:
+    rule = RULES[event.topic]
+    if rule.turn is MESSAGE:
         if (event.topic, body.messageId) in session.messages:
             raise Duplicate
         return
-    turn = session.turns.get(body.turnId)
-    if rule.turn is Needs.NEW:
+    turn_id = body.turnId
+    if turn_id is UNSET:
+        return  # an error that ends no turn
+    turn = session.turns.get(turn_id)
+    if rule.turn is NEW:
         if turn is not None:
             raise Duplicate
         return
     if turn is None:
-        raise Rejected("turn_not_started", f"turn {body.turnId!r} was not started")
+        raise Rejected("turn_not_started", f"turn {turn_id!r} was not started")
     if rule.repeats is not None and rule.repeats(turn, body):
         raise Duplicate
-    if turn.closing is not None and rule.turn is Needs.OPEN:
-        raise Rejected("turn_closed", f"turn {body.turnId!r} has ended")
+    if turn.ending is not None and rule.turn is OPEN:
+        raise Rejected("turn_closed", f"turn {turn_id!r} has ended")
     if rule.owned and not turn.owner.is_same(event.sender):
-        raise Rejected("turn_owned", f"turn {body.turnId!r} belongs to another publisher")
+        raise Rejected("turn_owned", f"turn {turn_id!r} belongs to another publisher")
     if type(body) is Token and body.tokenIndex != turn.next_index:
         raise Rejected(
             "token_gap",
-            f"the next token of turn {body.turnId!r} is {turn.next_index}, not {body.tokenIndex}",
+            f"the next token of turn {turn_id!r} is {turn.next_index}, not {body.tokenIndex}",
             {"expected": turn.next_index},
         )
 
 
 def apply(session: Session, event: Event) -> None:
     """Fold one accepted event into its session."""
-    rule = rule_of(event)
-    if rule.turn is Needs.NEW:
-        session.turns[event.body.turnId] = Turn(event)
-    elif rule.turn is Needs.MESSAGE:
-        _remember(session, (event.topic, event.body.messageId))
-    elif rule.apply is not None:
-        turn = session.turns[event.body.turnId]
+    rule = RULES[event.topic]
+    if rule.apply is not None:
+        turn_id = event.body.turnId
+        if turn_id is UNSET:
+            return
+        turn = session.turns[turn_id]
         rule.apply(turn, event)
-        if turn.closing is event:
-            _ended(session, turn)
+        if rule.ends:
+            _end(session, turn, event)
+    elif rule.turn is NEW:
+        session.turns[event.body.turnId] = Turn(event)
+    elif rule.turn is MESSAGE:
+        _remember(session, (event.topic, event.body.messageId))
 
 
 def snapshot(session: Session) -> Iterator[Event]:
@@ -162,23 +177,31 @@ def snapshot(session: Session) -> Iterator[Event]:
     token event, the open tool calls; for an ended one turnCompleted, or text and error.
     """
     turns = session.open_turns()
-    if not turns and session.last_ended is not None:
-        turns = [session.last_ended]
+    if not turns and session.ended:
+        turns = [session.turns[session.ended[-1]]]
     for turn in turns:
-        yield turn.started
+        started, *end = turn.shown
+        yield started
         if turn.parts:
-            yield _text(turn)
+            yield _text(turn, started)
         yield from filter(None, turn.tools.values())
-        if turn.closing is not None:
-            yield turn.closing
+        yield from end
 
 
-def _ended(session: Session, turn: Turn) -> None:
-    session.last_ended = turn
-    if len(session.turns) > REMEMBERED_TURNS:
-        oldest = next((id for id, t in session.turns.items() if t.closing is not None), None)
-        if oldest is not None:
-            del session.turns[oldest]
+def _end(session: Session, turn: Turn, event: Event) -> None:
+    turn.ending = _digest(event.body)
+    turn.shown.append(event)
+    turn.tools = dict.fromkeys(turn.tools)
+    if session.ended:
+        session.turns[session.ended[-1]].forget()
+    session.ended.append(event.body.turnId)
+    if len(session.ended) > REMEMBERED_TURNS:
+        del session.turns[session.ended.popleft()]
+
+
+def _digest(body: Any) -> bytes:
+    """Equal bodies have equal digests; of one long ended, nothing else is kept."""
+    return hashlib.blake2b(msgspec.msgpack.encode(body), digest_size=16).digest()
 
 
 def _remember(session: Session, message: tuple[str, str]) -> None:
@@ -187,8 +210,7 @@ def _remember(session: Session, message: tuple[str, str]) -> None:
         del session.messages[next(iter(session.messages))]
 
 
-def _text(turn: Turn) -> Event:
-    started = turn.started
+def _text(turn: Turn, started: Event) -> Event:
     body = Token(
         sessionId=started.body.sessionId,
         turnId=started.body.turnId,
@@ -239,52 +261,36 @@ def _saved(turn: Turn, event: Event) -> None:
     turn.saved.add(event.body.messageId)
 
 
-def _closing_repeats(turn: Turn, body: TurnBody | ChatError) -> bool:
-    return (
-        turn.closing is not None
-        and type(turn.closing.body) is type(body)
-        and (turn.closing.body == body)
-    )
+def _end_repeats(turn: Turn, body: Any) -> bool:
+    return turn.ending is not None and turn.ending == _digest(body)
 
 
 def _complete(turn: Turn, event: Event) -> None:
-    turn.closing = event
     turn.parts.clear()  # the event has the full text
 
 
 def _fail(turn: Turn, event: Event) -> None:
-    turn.closing = event
     turn.parts[:] = ["".join(turn.parts)] if turn.parts else []
-    turn.tools = dict.fromkeys(turn.tools)
 
 
 RULES: dict[str, Rule] = {
     PREFIX + topic: rule
     for topic, rule in {
         # topic               the turn        owned   named by          what it changes
-        "turnStarted": Rule(Needs.NEW, False, None, None),
-        "token": Rule(Needs.OPEN, True, _token_repeats, _token),
-        "toolCallStarted": Rule(Needs.OPEN, True, _tool_start_repeats, _tool_start),
-        "toolCallCompleted": Rule(Needs.OPEN, True, _tool_end_repeats, _tool_end),
-        "turnCompleted": Rule(Needs.OPEN, True, _closing_repeats, _complete),
-        "error": Rule(Needs.OPEN, True, _closing_repeats, _fail),
-        "thinking": Rule(Needs.OPEN, True, None, None),
-        "progress": Rule(Needs.OPEN, True, None, None),
-        "action": Rule(Needs.OPEN, True, None, None),
-        "suggestions": Rule(Needs.OPEN, True, None, None),
-        "cancel": Rule(Needs.OPEN, False, None, None),
-        "messageSaved": Rule(Needs.KNOWN, False, _saved_repeats, _saved),
-        "userMessage": Rule(Needs.MESSAGE, False, None, None),
-        "userAudio": Rule(Needs.MESSAGE, False, None, None),
-        "transcription": Rule(Needs.MESSAGE, False, None, None),
+        "turnStarted": Rule(NEW, False, None, None),
+        "token": Rule(OPEN, True, _token_repeats, _token),
+        "toolCallStarted": Rule(OPEN, True, _tool_start_repeats, _tool_start),
+        "toolCallCompleted": Rule(OPEN, True, _tool_end_repeats, _tool_end),
+        "turnCompleted": Rule(OPEN, True, _end_repeats, _complete, ends=True),
+        "error": Rule(OPEN, True, _end_repeats, _fail, ends=True),
+        "thinking": Rule(OPEN, True, None, None),
+        "progress": Rule(OPEN, True, None, None),
+        "action": Rule(OPEN, True, None, None),
+        "suggestions": Rule(OPEN, True, None, None),
+        "cancel": Rule(OPEN, False, None, None),
+        "messageSaved": Rule(KNOWN, False, _saved_repeats, _saved),
+        "userMessage": Rule(MESSAGE, False, None, None),
+        "userAudio": Rule(MESSAGE, False, None, None),
+        "transcription": Rule(MESSAGE, False, None, None),
     }.items()
 }
-
-_ERROR_WITHOUT_TURN = Rule(Needs.NOTHING, False, None, None)
-
-
-def rule_of(event: Event) -> Rule:
-    """The row of the table for an event: an error without a turn ends none."""
-    if type(event.body) is ChatError and event.body.turnId is UNSET:
-        return _ERROR_WITHOUT_TURN
-    return RULES[event.topic]

@@ -1,4 +1,4 @@
-"""The naive relay, but for one fault in every hundred tokens: what the bench must notice."""
+"""The naive relay, but for one fault in each session: what the bench must notice."""
 
 import json
 import sys

@@ -4,8 +4,9 @@
  * so every tab, and every phone, on one address shows the same conversation.
  */
 
-import { EdgeStream, randomId } from './edgestream.js';
+import { EdgeStream } from './edgestream.js';
 import { AgentIndicator, ConnectionIndicator } from './indicators.js';
+import { randomId } from './protocol.js';
 import { reasonOf } from './rows.js';
 import { Conversation } from './turns.js';
 import { View, announce } from './view.js';
@@ -25,9 +26,9 @@ const client = new EdgeStream(`${scheme}//${location.host}/ws/chat`, {
   },
 });
 
-client.subscribe({ topic: 'agent.chat.*', key: sessionId, replay: 'history' }, {
+client.subscribe({ topic: 'agent.chat.*', key: sessionId, replay: 'snapshot' }, {
   subscribed({ recovered }) {
-    if (recovered === false) conversation.beginResync();
+    if (caughtUp && recovered !== true) conversation.beginResync();
   },
   event(message) {
     conversation.apply(message);

@@ -5,52 +5,13 @@
  * acknowledged. It knows nothing of chats.
  */
 
-export const SUBPROTOCOL = 'edgestream.v1.json';
+import { EdgeStreamError, SUBPROTOCOL, matches, mayReturn, randomId } from './protocol.js';
 
 const WELCOME_WITHIN_MS = 10_000;
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 20_000;
 /** A connection that stood this long was a good one: the next retry is a quick one again. */
 const STABLE_MS = 10_000;
-
-/** Close codes of the WebSocket standard that say that trying again cannot help. */
-const HOPELESS = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
-
-/** What the broker answered to one operation, or why an operation was given up. */
-export class EdgeStreamError extends Error {
-  constructor({ code, message, retryable = false, detail }) {
-    super(message);
-    this.name = 'EdgeStreamError';
-    this.code = code;
-    this.retryable = retryable;
-    this.detail = detail;
-  }
-}
-
-/** A UUID. `crypto.randomUUID` is missing on plain http pages, `getRandomValues` is not. */
-export function randomId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
-}
-
-/** Whether a topic is covered by a pattern: `*` is one level, a final `>` one or more. */
-export function matches(pattern, topic) {
-  const wanted = pattern.split('.');
-  const levels = topic.split('.');
-  for (const [at, level] of wanted.entries()) {
-    if (level === '>') return levels.length > at;
-    if (at >= levels.length || (level !== '*' && level !== levels[at])) return false;
-  }
-  return wanted.length === levels.length;
-}
-
-/** Whether to come back after a close. 4000–4099: stay away; anything unknown: come back. */
-export function mayReturn(code) {
-  return !HOPELESS.has(code) && !(code >= 4000 && code < 4100);
-}
 
 /**
  * What a connection is doing:
@@ -76,6 +37,7 @@ export class EdgeStream {
   #silenceMs = WELCOME_WITHIN_MS;
   #silenceTimer = 0;
   #lastId = 0;
+  #maxBytes = Infinity;
   #subscriptions = new Set();
   #unacknowledged = [];
 
@@ -104,9 +66,9 @@ export class EdgeStream {
     this.#watchSilence();
   }
 
-  /** Do not wait for the next attempt: the network is back, or the user asked. */
+  /** Do not wait for the next attempt: the network is back. A refusal stays one. */
   retryNow() {
-    if (this.#socket === null) this.connect();
+    if (this.#retryTimer !== 0) this.connect();
   }
 
   /**
@@ -116,7 +78,7 @@ export class EdgeStream {
    * @param {{topic: string, key?: string, replay?: 'none'|'snapshot'|'history'}} options
    * @param {{event: Function, subscribed?: Function, replayed?: Function, error?: Function}} on
    *   `event(message)`; `message.sub` is set where it is replayed. `subscribed({recovered})`:
-   *   false means that steps were lost and a compacted state follows.
+   *   anything but true means that what follows, until `replayed()`, is the state anew.
    */
   subscribe(options, on) {
     const subscription = { options, on, id: 0, cursor: undefined, standing: false };
@@ -128,7 +90,7 @@ export class EdgeStream {
    * Publish one message. Without a connection it waits for the next one, and it is
    * repeated after a reconnect until it is acknowledged: so give it a name of its own.
    *
-   * @returns {Promise<void>} settles when the broker accepted it, or throws EdgeStreamError.
+   * @returns {Promise<void>} settles when the broker accepted it, or fails: EdgeStreamError.
    */
   publish(topic, body) {
     return new Promise((resolve, reject) => {
@@ -138,7 +100,7 @@ export class EdgeStream {
         return;
       }
       this.#unacknowledged.push(publish);
-      if (this.#live) this.#send(this.#publishing(publish));
+      if (this.#live) this.#publish(publish);
     });
   }
 
@@ -153,14 +115,22 @@ export class EdgeStream {
     const { topic, key, replay } = subscription.options;
     subscription.id = ++this.#lastId;
     subscription.standing = false;
-    const after = key === undefined ? undefined : subscription.cursor;
+    subscription.after = key === undefined ? undefined : subscription.cursor;
+    const { id, after } = subscription;
     // JSON.stringify leaves out what is undefined, which is what the protocol wants.
-    return { op: 'subscribe', id: subscription.id, topic, key, replay, after };
+    return { op: 'subscribe', id, topic, key, replay, after };
   }
 
-  #publishing(publish) {
+  #publish(publish) {
+    const { topic, body } = publish;
     publish.id = ++this.#lastId;
-    return { op: 'publish', id: publish.id, topic: publish.topic, body: publish.body };
+    const operation = { op: 'publish', id: publish.id, topic, body };
+    if (new TextEncoder().encode(JSON.stringify(operation)).length > this.#maxBytes) {
+      // Sent, it would cost the connection (1009), and that again after every reconnect.
+      this.#failed({ id: publish.id, code: 'too_large', message: 'over limits.maxMessageBytes' });
+    } else {
+      this.#send(operation);
+    }
   }
 
   // ---------------------------------------------------------------- receiving
@@ -196,15 +166,14 @@ export class EdgeStream {
     }
   }
 
-  #welcomed({ heartbeatMs }) {
+  #welcomed({ heartbeatMs, limits }) {
     this.#live = true;
     this.#liveSince = Date.now();
     this.#silenceMs = heartbeatMs * 1.5;
+    this.#maxBytes = limits.maxMessageBytes;
     this.#watchSilence();
-    this.#send(
-      ...Array.from(this.#subscriptions, (subscription) => this.#subscribing(subscription)),
-      ...this.#unacknowledged.map((publish) => this.#publishing(publish)),
-    );
+    this.#send(...Array.from(this.#subscriptions, (wish) => this.#subscribing(wish)));
+    for (const publish of [...this.#unacknowledged]) this.#publish(publish);
     this.#onState({ phase: 'live' });
   }
 
@@ -255,8 +224,8 @@ export class EdgeStream {
     if (publish !== undefined) {
       this.#unacknowledged = this.#unacknowledged.filter((other) => other !== publish);
       publish.reject(error);
-    } else if (subscription !== undefined && message.code === 'bad_cursor') {
-      subscription.cursor = undefined;
+    } else if (subscription !== undefined && subscription.after !== undefined) {
+      subscription.cursor = undefined; // whatever is wrong with resuming, beginning anew is not
       this.#send(this.#subscribing(subscription));
     } else if (subscription?.on.error !== undefined) {
       subscription.on.error(error);

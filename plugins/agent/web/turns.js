@@ -67,12 +67,12 @@ export class Conversation {
     this.touch(row, { state: 'failed', placed: true, problem: { code, message, retryable } });
   }
 
-  /** Steps were lost, and a compacted state follows: which open turns will it still name? */
+  /** Steps were lost, and the state follows anew: which open turns will it still name? */
   beginResync() {
     this.#missed = new Set(this.rows.filter((row) => row.kind === 'turn' && !row.ended));
   }
 
-  /** What the compacted state did not name, the broker no longer has: it would never end. */
+  /** What the state did not name, the broker no longer has: it would never end. */
   endResync() {
     for (const turn of this.#missed) end(this, turn, { problem: LOST });
     this.#missed.clear();

@@ -1,0 +1,298 @@
+"""The agent's side of a chat: a client that speaks in turns.
+
+    async with connect("ws://127.0.0.1:8080/ws/chat") as client:
+        async with client.turn("session-1", "helper") as turn:
+            async with turn.tool("search", {"q": "weather"}) as call:
+                call.result({"hits": 3})
+            await turn.token("It")
+            await turn.token(" rains.")
+
+A turn always ends: leaving the block completes it, an exception turns it into an
+``agent.chat.error``, a cancellation into ``finishReason: "cancelled"``. Tokens are
+numbered, and their text is kept until the end: so a turn that the broker lost, or
+of which it missed a part, is repaired without its author noticing.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import structlog
+from msgspec import UNSET, UnsetType
+
+from broker.client import Client, ClientError, Receipt
+from plugins.agent.delivery import Delivery
+from plugins.agent.messages import (
+    Action,
+    ChatError,
+    Progress,
+    Status,
+    Suggestions,
+    Thinking,
+    ToolCallCompleted,
+    ToolCallStarted,
+    TurnCompleted,
+    TurnStarted,
+)
+
+log = structlog.get_logger("edgestream.agent")
+
+LAST_WORDS = 2.0
+"""Seconds that a turn which was cancelled or failed waits for its end to be accepted."""
+
+FinishReason = Literal["stop", "cancelled", "length", "error"]
+
+
+class TurnFailed(Exception):
+    """Raise it inside a turn, to tell the user why: other exceptions stay private."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+
+
+class AgentClient(Client):
+    """A `Client` that can also take turns. Its arguments are those of `Client`."""
+
+    def turn(
+        self,
+        session_id: str,
+        agent_id: str,
+        *,
+        turn_id: str | None = None,
+        message_id: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> "Turn":
+        """A turn of `agent_id` in a session, to be used with ``async with``.
+
+        Args:
+            turn_id: unique in its session; random by default.
+            message_id: the user's message that it answers, and thereby takes up.
+        """
+        return Turn(self, session_id, agent_id, turn_id or secrets.token_hex(8), message_id, clock)
+
+    async def status(
+        self,
+        agent_id: str,
+        status: Literal["online", "busy", "degraded", "offline"],
+        *,
+        detail: str | UnsetType = UNSET,
+        active_turns: int | UnsetType = UNSET,
+    ) -> Receipt:
+        """Say how an agent is; any but ``offline`` also attaches this client to it."""
+        return await self.publish("agent.status", Status(agent_id, status, detail, active_turns))
+
+
+connect = AgentClient
+"""``async with connect(url) as client``: the usual way to make an `AgentClient`."""
+
+
+class Turn:
+    """One turn, made by `AgentClient.turn`.
+
+    Each method raises `OperationRejected` once the broker has refused a part of the
+    turn for good: it has ended it already, say, with ``turn_closed``.
+
+    Attributes:
+        finish_reason: what the turn will be completed with.
+        input_tokens: how many the model read.
+        output_tokens: how many it wrote; by default, the tokens of this turn.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        session_id: str,
+        agent_id: str,
+        turn_id: str,
+        message_id: str | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.session_id = session_id
+        self.agent_id = agent_id
+        self.turn_id = turn_id
+        self.message_id: str | UnsetType = message_id or UNSET
+        self.finish_reason: FinishReason = "stop"
+        self.input_tokens = 0
+        self.output_tokens: int | None = None
+        self.clock = clock
+        self._began = 0.0
+        started = TurnStarted(session_id, turn_id, agent_id, self.message_id)
+        self._started = started
+        self.delivery = Delivery(client, started)
+
+    # ----------------------------------------------------------------- its contents
+
+    @property
+    def text(self) -> str:
+        """All the text so far."""
+        return "".join(self.delivery.texts)
+
+    async def token(self, text: str) -> None:
+        """One piece of the answer's text. Empty ones are left out."""
+        if text:
+            await self.delivery.send_text(text, is_last=False)
+
+    async def thinking(self, text: str) -> None:
+        """What the agent is thinking."""
+        await self.delivery.send("thinking", Thinking(self.session_id, self.turn_id, text))
+
+    async def progress(self, percent: float, message: str) -> None:
+        """How far it is, from 0 to 100."""
+        await self.delivery.send(
+            "progress", Progress(self.session_id, self.turn_id, percent, message)
+        )
+
+    async def action(self, action: Mapping[str, Any]) -> None:
+        """Something for the front end to do."""
+        await self.delivery.send("action", Action(self.session_id, self.turn_id, dict(action)))
+
+    async def suggestions(self, questions: Sequence[str]) -> None:
+        """What the user may want to ask next. To be sent after the text."""
+        await self.delivery.send(
+            "suggestions", Suggestions(self.session_id, self.turn_id, list(questions))
+        )
+
+    def tool(
+        self, name: str, arguments: Mapping[str, Any] | None = None, *, call_id: str | None = None
+    ) -> "ToolCall":
+        """A tool call, to be used with ``async with``, or by its `start` and `complete`."""
+        started = ToolCallStarted(
+            self.session_id,
+            self.turn_id,
+            name,
+            call_id or secrets.token_hex(8),
+            dict(arguments or {}),
+        )
+        return ToolCall(self, started)
+
+    def usage(self, *, input_tokens: int, output_tokens: int | None = None) -> None:
+        """What the model counted."""
+        self.input_tokens = input_tokens
+        self.output_tokens = output_tokens
+
+    # ------------------------------------------------------------ beginning and end
+
+    async def __aenter__(self) -> Self:
+        self._began = self.clock()
+        await self.delivery.send("turnStarted", self._started)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the turn, and wait until the broker has accepted all of it.
+
+        Raises:
+            OperationRejected: it refused a part of the turn for good.
+            ClientError: there is no connection any more.
+        """
+        if error is None:
+            await self._complete(self.finish_reason)
+        elif error is not self.delivery.failure:
+            await self._say_last(error)
+
+    async def _say_last(self, error: BaseException) -> None:
+        """Tell the user how the turn ended, when nothing may replace `error` itself."""
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                if isinstance(error, asyncio.CancelledError):
+                    await self._complete("cancelled")
+                elif isinstance(error, Exception):
+                    await self.delivery.end("error", self._chat_error(error))
+        except (ClientError, TimeoutError) as failure:
+            log.warning("turn_end_not_accepted", turn=self.turn_id, why=str(failure))
+
+    async def _complete(self, reason: FinishReason) -> None:
+        wrote = len(self.delivery.texts)
+        await self.delivery.send_text("", is_last=True)
+        completed = TurnCompleted(
+            self.session_id,
+            self.turn_id,
+            self.agent_id,
+            self.text,
+            self.delivery.tools_used,
+            self.input_tokens,
+            wrote if self.output_tokens is None else self.output_tokens,
+            round((self.clock() - self._began) * 1000),
+            reason,
+        )
+        await self.delivery.end("turnCompleted", completed)
+
+    def _chat_error(self, error: Exception) -> ChatError:
+        """What the user may know of `error`."""
+        if isinstance(error, TurnFailed):
+            code, message, retryable = error.code, error.message, error.retryable
+        elif isinstance(error, TimeoutError):
+            code, message, retryable = "timeout", "The agent took too long.", True
+        else:
+            code, message, retryable = "agent_failed", "The agent failed to answer.", True
+        return ChatError(
+            self.session_id,
+            code,
+            message,
+            retryable,
+            self.turn_id,
+            self.message_id,
+            self.agent_id,
+        )
+
+
+class ToolCall:
+    """One call of a tool, made by `Turn.tool`."""
+
+    def __init__(self, turn: Turn, started: ToolCallStarted) -> None:
+        self.call_id = started.toolCallId
+        self._turn = turn
+        self._started = started
+        self._began = 0.0
+        self._result: Any = UNSET
+
+    def result(self, value: Any) -> None:
+        """What the tool gave; sent when the block is left. None is no result."""
+        self._result = UNSET if value is None else value
+
+    async def start(self) -> Self:
+        """Publish that the tool runs."""
+        self._began = self._turn.clock()
+        await self._turn.delivery.open_call(self._started)
+        return self
+
+    async def complete(self, result: Any = None, *, error: str | None = None) -> None:
+        """Publish that it has ended: with `result`, or with `error`."""
+        completed = ToolCallCompleted(
+            self._started.sessionId,
+            self._started.turnId,
+            self.call_id,
+            self._started.toolName,
+            UNSET if result is None or result is UNSET else result,
+            UNSET if error is None else error,
+            round((self._turn.clock() - self._began) * 1000),
+        )
+        await self._turn.delivery.close_call(completed)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            await self.complete(self._result)
+        elif isinstance(error, TurnFailed):
+            await self.complete(error=error.message)
+        elif isinstance(error, asyncio.CancelledError):
+            await self.complete(error="cancelled")
+        elif isinstance(error, Exception) and not isinstance(error, ClientError):
+            await self.complete(error=f"{self._started.toolName} failed")

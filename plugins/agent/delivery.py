@@ -1,0 +1,161 @@
+"""Getting a turn's events accepted, whatever the broker missed or forgot of it.
+
+Everything is sent without waiting, so a rejection comes when more is on its way.
+A repair sends again what is needed; what left before it, and is rejected for the
+same reason, is *stale*: the repair has taken care of its text.
+"""
+
+import structlog
+from msgspec import UNSET
+
+from broker.client import Client, OperationRejected, Receipt
+from plugins.agent.messages import (
+    PREFIX,
+    Body,
+    Token,
+    ToolCallCompleted,
+    ToolCallStarted,
+    TurnStarted,
+)
+
+log = structlog.get_logger("edgestream.agent")
+
+MAX_REPAIRS = 10
+"""A turn that needs more than so many is given up."""
+
+STARTED, TOKEN, TOOL_STARTED = PREFIX + "turnStarted", PREFIX + "token", PREFIX + "toolCallStarted"
+
+
+class Delivery:
+    """The events of one turn on their way to the broker.
+
+    Attributes:
+        texts: the text of each token so far.
+        tools_used: the name of each tool called so far.
+        failure: why the broker refused a part of the turn for good, once it has.
+    """
+
+    def __init__(self, client: Client, started: TurnStarted) -> None:
+        self.texts: list[str] = []
+        self.tools_used: list[str] = []
+        self.failure: OperationRejected | None = None
+        self._client = client
+        self._started = started
+        self._text_ended = False
+        self._open_calls: dict[str, ToolCallStarted] = {}
+        self._repairs = 0
+        self._repaired_at = 0
+        self._ended = False
+        self._on_rejected = self._rejected  # bound once, not for each token
+
+    async def send(self, name: str, body: Body) -> None:
+        """Publish `body` on the chat topic `name`, as a part of the turn.
+
+        Raises:
+            OperationRejected: the broker has refused a part of the turn for good.
+            ClientError: there is no connection any more.
+        """
+        self.check()
+        await self._client.publish(PREFIX + name, body, on_rejected=self._on_rejected)
+
+    async def send_text(self, text: str, *, is_last: bool) -> None:
+        """Publish the next token. Raises as `send`."""
+        self.check()
+        if self._text_ended:
+            raise RuntimeError("this turn has ended")
+        index = len(self.texts)
+        self.texts.append(text)
+        self._text_ended = is_last
+        turn = self._started
+        body = Token(turn.sessionId, turn.turnId, turn.agentId, text, index, is_last)
+        await self._client.publish(TOKEN, body, on_rejected=self._on_rejected)
+
+    async def open_call(self, started: ToolCallStarted) -> None:
+        """Publish that a tool call has begun. Raises as `send`."""
+        self._open_calls[started.toolCallId] = started
+        if started.toolName not in self.tools_used:
+            self.tools_used.append(started.toolName)
+        await self.send("toolCallStarted", started)
+
+    async def close_call(self, completed: ToolCallCompleted) -> None:
+        """Publish that a tool call has ended. Raises as `send`."""
+        self._open_calls.pop(completed.toolCallId, None)
+        await self.send("toolCallCompleted", completed)
+
+    async def end(self, name: str, body: Body) -> None:
+        """Publish what ends the turn, and wait until all of it is accepted. Raises as `send`."""
+        while not self._ended:
+            receipt = await self._client.publish(PREFIX + name, body)
+            try:
+                await receipt
+            except OperationRejected as error:
+                if error.code != "turn_not_started" or self.failure is not None:
+                    raise self.failure or error from None
+                if receipt.number > self._repaired_at:
+                    self._restore(error)
+            else:
+                self._ended = True
+        self.check()
+
+    def check(self) -> None:
+        """Raise `failure`, if there is one."""
+        if self.failure is not None:
+            raise self.failure
+
+    # --------------------------------------------------------------------- repairs
+
+    def _rejected(self, receipt: Receipt, error: OperationRejected) -> None:
+        """The broker refused a part of the turn: repair it, or give it up."""
+        if self._ended or self.failure is not None:
+            return
+        stale = receipt.number < self._repaired_at
+        if error.code == "token_gap":
+            if not stale:
+                self._rewind(error)
+        elif error.code == "turn_not_started":
+            if not stale:
+                self._restore(error)
+            if receipt.topic not in (STARTED, TOKEN):  # those are restored as a whole
+                self._publish(receipt.topic, receipt.message.body)
+        else:
+            self._give_up(error)
+
+    def _rewind(self, error: OperationRejected) -> None:
+        """The broker missed tokens: send again from the one that it expects."""
+        expected = error.detail.get("expected")
+        if isinstance(expected, int) and 0 <= expected < len(self.texts):
+            self._count_repair(error)
+            self._repaired_at = self._repeat_text(expected).number
+        else:
+            self._give_up(error)
+
+    def _restore(self, error: OperationRejected) -> None:
+        """The broker lost the turn: begin it again, with all the text so far at once."""
+        self._count_repair(error)
+        self._repaired_at = self._publish(STARTED, self._started).number
+        if self.texts:
+            self._repeat_text(0)
+        for started in self._open_calls.values():
+            self._publish(TOOL_STARTED, started)
+
+    def _repeat_text(self, index: int) -> Receipt:
+        """All tokens from `index` on, as one event."""
+        turn = self._started
+        texts = self.texts[index:]
+        text, count = "".join(texts), len(texts) if len(texts) > 1 else UNSET
+        last = self._text_ended
+        body = Token(turn.sessionId, turn.turnId, turn.agentId, text, index, last, count)
+        return self._publish(TOKEN, body)
+
+    def _count_repair(self, error: OperationRejected) -> None:
+        self._repairs += 1
+        log.info("turn_repaired", turn=self._started.turnId, code=error.code)
+        if self._repairs > MAX_REPAIRS:
+            self._give_up(error)
+
+    def _give_up(self, error: OperationRejected) -> None:
+        log.warning("turn_refused", turn=self._started.turnId, code=error.code, why=error.message)
+        self.failure = error
+
+    def _publish(self, topic: str, body: object) -> Receipt:
+        return self._client.publish_now(topic, body, on_rejected=self._on_rejected)

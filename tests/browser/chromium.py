@@ -1,0 +1,48 @@
+"""Finds a Chromium, or gets one, or says how to get one."""
+
+import os
+import shutil
+import subprocess
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+INSTALL = "apt-get install -y chromium"
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class NoChromiumError(Exception):
+    """There is no browser here. A test that needs one fails: it is never skipped."""
+
+
+def find_chromium() -> str:
+    """The path of a Chromium: `$CHROMIUM`, one on the PATH, or one that is installed now.
+
+    Raises:
+        NoChromiumError: there is none, and this user may not install one.
+    """
+    chosen = os.environ.get("CHROMIUM")
+    if chosen:
+        if shutil.which(chosen) is None:
+            raise NoChromiumError(f"$CHROMIUM is {chosen!r}, which is no program")
+        return chosen
+    found = _on_path()
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "update", "-qq"], check=False)
+        subprocess.run([*INSTALL.split(), "-qq"], check=False, stdout=subprocess.DEVNULL)
+        found = _on_path()
+    if found is None:
+        raise NoChromiumError(f"no Chromium was found; run `sudo {INSTALL}` or set $CHROMIUM")
+    return found
+
+
+def _on_path() -> str | None:
+    return next(filter(None, map(shutil.which, NAMES)), None)

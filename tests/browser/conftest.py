@@ -1,0 +1,63 @@
+"""What the browser tests share: a Chromium, and chat pages opened in it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+from .backend import Backend, backend
+from .chromium import FLAGS, find_chromium
+
+Open = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def open_chat(browser: Browser) -> AsyncIterator[Open]:
+    """Opens a chat page at an address and waits until it is live.
+
+    A script error or a breach of the page's content security policy fails the test.
+    """
+    mistakes: list[str] = []
+
+    async def open(url: str, *, live: bool = True, **options: Any) -> Page:
+        context = await browser.new_context(**options)
+        page = await context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: mistakes.append(str(error)))
+        page.on("console", lambda message: _note(message.type, message.text, mistakes))
+        await page.goto(url)
+        if live:
+            await page.wait_for_selector("#connection[data-phase=live]")
+        return page
+
+    yield open
+    assert mistakes == []
+
+
+@pytest.fixture
+async def agent(site: Any) -> AsyncIterator[Backend]:
+    """A backend that takes questions."""
+    async with backend(site.ws) as agent:
+        await agent.work()
+        yield agent
+
+
+@pytest.fixture
+async def page(site: Any, open_chat: Open) -> Page:
+    """A chat page in a session of its own."""
+    return await open_chat(site.url)
+
+
+def _note(kind: str, text: str, mistakes: list[str]) -> None:
+    # Chromium logs every lost connection as an error, which some tests mean to have.
+    if kind == "error" and not text.startswith("WebSocket connection to"):
+        mistakes.append(text)

@@ -1,0 +1,191 @@
+"""Stand-ins for what lies around a module: a clock, a wire, a publisher, a slow engine."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from broker import config
+from broker.auth import ANONYMOUS, Principal
+from broker.codec import JSON, Codec
+from broker.engines.base import Batch
+from broker.engines.memory import MemoryEngine
+from broker.errors import Rejected
+from broker.ingress import Ingress
+from broker.messages import Publish
+from broker.namespace import Namespace
+from broker.plugin import Event, Sender
+from plugins.open import OpenPlugin
+
+SENDER = Sender("anonymous", None, "c1")
+
+
+class FakeClock:
+    """Time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def unix_ms(self) -> int:
+        return int(self.now * 1000)
+
+    def seconds(self) -> float:
+        return self.now
+
+
+class FakeWire:
+    """Keeps what is sent, decoded; takes as much as it is told to."""
+
+    def __init__(self) -> None:
+        self.writable = True
+        self.sent: list[list[dict[str, Any]]] = []
+        self.closed: list[int] = []
+        self.held: set[str] = set()
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        return [message for payload in self.sent for message in payload]
+
+    def send(self, payload: bytes) -> None:
+        assert self.writable
+        whole = msgspec.json.decode(payload)
+        self.sent.append(whole if isinstance(whole, list) else [whole])
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed.append(code)
+
+    def hold(self, reason: str) -> None:
+        self.held.add(reason)
+
+    def release(self, reason: str) -> None:
+        self.held.discard(reason)
+
+
+class FakePublisher:
+    """A connection that publishes, and writes down what it is told."""
+
+    def __init__(self, name: str = "c1") -> None:
+        self.sender = Sender("anonymous", None, name)
+        self.errors: list[tuple[int | None, str]] = []
+        self.holds = 0
+        self.ingress = Ingress(self)
+
+    principal: Principal = ANONYMOUS
+    codec: Codec = JSON
+
+    @property
+    def acked(self) -> int:
+        return self.ingress.receipts.done
+
+    def refuse(self, error: Rejected, id: int | None, topic: str) -> None:
+        self.errors.append((id, error.code))
+
+    def acknowledge(self) -> None:
+        pass
+
+    def hold(self) -> None:
+        self.holds += 1
+
+    def release(self) -> None:
+        self.holds -= 1
+
+
+class LateEngine:
+    """An engine that stores in `append` and commits, or fails, when it is told to."""
+
+    immediate = False
+    epoch = "late"
+
+    def __init__(self) -> None:
+        self.events: dict[str, list[Event]] = {}
+        self.ends: dict[str, int] = {}
+        self.waiting: list[Batch] = []
+        self.position = 0
+        self._delivered: Callable[[Batch], None]
+        self._failed: Callable[[Batch, Exception], None]
+
+    def open(
+        self, delivered: Callable[[Batch], None], failed: Callable[[Batch, Exception], None]
+    ) -> None:
+        self._delivered, self._failed = delivered, failed
+
+    def append(self, batch: Batch) -> None:
+        for key, expected in batch.expected.items():
+            assert self.last(key) == expected, "not what the head has"
+        for event in batch.events:
+            self.position += 1
+            event.position = self.ends[event.key] = self.position
+        self.waiting.append(batch)
+
+    def commit(self, count: int = 1) -> None:
+        for batch in self.waiting[:count]:
+            for event in batch.events:
+                self.events.setdefault(event.key, []).append(event)
+        ready, self.waiting = self.waiting[:count], self.waiting[count:]
+        for batch in ready:
+            self._delivered(batch)
+
+    def fail(self) -> None:
+        """The first batch, and every one behind it."""
+        lost, self.waiting = self.waiting, []
+        self.ends = {key: log[-1].position for key, log in self.events.items() if log}
+        for batch in lost:
+            self._failed(batch, OSError("no space left"))
+
+    def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
+        return [e for e in self.events.get(key, []) if e.position > after][:limit]
+
+    def floor(self, key: str) -> int:
+        return 0
+
+    def last(self, key: str) -> int:
+        return self.ends.get(key, 0)
+
+    def has_name(self, key: str, name: str) -> bool:
+        return any(e.dedupe == name for e in self.events.get(key, []))
+
+    def forget(self, key: str) -> None:
+        self.events.pop(key, None)
+        self.ends.pop(key, None)
+
+    def trim(self, now: int) -> None:
+        pass
+
+
+def namespace(
+    plugin: Any = None, engine: Any = None, clock: Any = None, **settings: Any
+) -> Namespace:
+    """A namespace of the open plugin, or of another, that nobody schedules."""
+    plugin = plugin or OpenPlugin("workflow", None)
+    table = msgspec.convert({"plugin": "open", **settings}, config.Namespace)
+    engine = engine or MemoryEngine(table.history)
+    return Namespace(plugin.namespace, table, plugin, engine, clock or FakeClock(), lambda: None)
+
+
+def publish(topic: str, body: Any, id: int = 0, **fields: Any) -> Publish:
+    """An operation as a session would have decoded it."""
+    named = {"id": id} if id else {}
+    return Publish(topic, Raw(msgspec.json.encode(body)), **named, **fields)
+
+
+def say(target: Namespace, publisher: FakePublisher, *messages: Publish) -> None:
+    """Queue publishes of one connection, and let the namespace handle all there is."""
+    for message in messages:
+        target.enqueue(publisher.ingress, message)
+    target.run(float("inf"))
+
+
+def event(
+    topic: str = "workflow.a",
+    key: str = "k",
+    body: Any = 0,
+    *,
+    sender: Sender = SENDER,
+    time: int = 0,
+    dedupe: str | None = None,
+) -> Event:
+    """An event that no engine has seen yet."""
+    made = Event.of(topic, key, body, time, sender)
+    made.dedupe = dedupe
+    return made

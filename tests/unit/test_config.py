@@ -1,0 +1,183 @@
+"""The configuration: what is wrong in it is named by its path, with a reason."""
+
+from pathlib import Path
+
+import pytest
+
+from broker import config
+from broker.errors import ConfigError
+from broker.server import check, load_plugins
+
+GOOD = """
+[servers.chat]
+namespaces = ["agent.chat"]
+[namespaces."agent.chat"]
+plugin = "agent.chat"
+"""
+
+
+def load(tmp_path, text, **environ):
+    path = tmp_path / "config.toml"
+    path.write_text(text, "utf-8")
+    return config.load(path, environ)
+
+
+def mistake(tmp_path, text, **environ):
+    """Where a configuration is wrong, and why."""
+    with pytest.raises(ConfigError) as error:
+        check(load(tmp_path, text, **environ))
+    return error.value.where, error.value.why
+
+
+def test_the_shipped_file_is_good():
+    """`config.toml` at the root makes a broker."""
+    shipped = config.load(Path(__file__).parents[2] / "config.toml", {})
+    assert sorted(load_plugins(shipped)) == ["agent.chat", "agent.status", "workflow"]
+
+
+def test_defaults_fill_in(tmp_path):
+    """A short file is enough, and what it does not say has a default."""
+    loaded = load(tmp_path, GOOD)
+    assert loaded.listen.host == "127.0.0.1"
+    assert config.as_toml_like(loaded)["namespaces"]["agent.chat"]["queue"]["messages"] > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "where", "why"),
+    [
+        ("[listen]\nprot = 1", "listen.prot", "is not a setting"),
+        ("[lisen]\nport = 1", "lisen", "is not a setting"),
+        ("[listen]\nport = '80'", "listen.port", "expected `int`"),
+        ("[listen]\nport = 70000", "listen.port", "65535"),
+        ("[heartbeat]\ninterval = 0", "heartbeat.interval", "> 0"),
+        ("[logging]\nlevel = 'loud'", "logging.level", "loud"),
+        ("[servers.x]\nnamespaces = [1]", "servers.x.namespaces[0]", "expected `str`"),
+        ("[servers.x]\ncompression = true", "servers.x.namespaces", "is missing"),
+        ("[servers.x]\nnamespaces = ['nope']", "servers.x.namespaces", "no namespace 'nope'"),
+        ("[servers.'a b']\nnamespaces = []", "servers.a b", "letters"),
+        ("[namespaces.w]\nplugin = 'open'", "namespaces.w", "no server has it"),
+        ("[servers.x]\nnamespaces = ['agent.chat']", "namespaces.agent.chat", "several servers"),
+        ("[namespaces.w]\nweight = 1", "namespaces.w.plugin", "is missing"),
+        (
+            "[namespaces.w]\nplugin = 'open'\nqueue = {messages = 0}",
+            "namespaces.w.queue.messages", ">= 1",
+        ),
+        ("[namespaces.w]\nplugin = 'open'\nengine = 'paper'", "namespaces.w.engine", "paper"),
+    ],
+)  # fmt: skip
+def test_every_mistake_has_a_path_and_a_reason(tmp_path, more, where, why):
+    """Unknown settings, wrong types and values out of range."""
+    told = mistake(tmp_path, f"{GOOD}\n{more}\n")
+    assert told[0] == where
+    assert why in told[1]
+
+
+PAIR = """
+[servers.s]
+namespaces = ["{0}", "{1}"]
+[namespaces."{0}"]
+plugin = "open"
+[namespaces."{1}"]
+plugin = "open"
+"""
+
+
+def test_two_owners_of_one_topic(tmp_path):
+    """Overlapping namespaces stop the start, with both owners named."""
+    for first, second in (("a", "a.b"), ("a.b.c", "a"), ("a", "a.b-c")):
+        where, why = mistake(tmp_path, PAIR.format(first, second))
+        assert where.startswith("namespaces.")
+        assert repr(first) in why
+        assert repr(second) in why
+
+
+def test_neighbours_do_not_overlap(tmp_path):
+    """A name that only begins like another is another topic."""
+    for first, second in (("a", "ab"), ("a.b", "a.bc"), ("a-b", "a"), ("a.b", "a-b")):
+        check(load(tmp_path, PAIR.format(first, second)))
+
+
+def test_a_third_between_two_owners(tmp_path):
+    """An overlap is found also where another name sorts in between."""
+    text = PAIR.format("a", "a.b").replace('"a.b"]', '"a.b", "a-x"]', 1)
+    text += '[namespaces."a-x"]\nplugin = "open"\n'
+    assert "two owners" in mistake(tmp_path, text)[1]
+
+
+def test_no_such_plugin(tmp_path):
+    """The error lists those that there are."""
+    where, why = mistake(tmp_path, GOOD.replace('plugin = "agent.chat"', 'plugin = "nope"'))
+    assert where == "namespaces.agent.chat.plugin"
+    assert "agent.status" in why
+
+
+def test_wrong_options_of_a_plugin(tmp_path):
+    """A plugin's own table is checked too."""
+    where, _ = mistake(tmp_path, GOOD + "options = {x = 1}\n")
+    assert where.startswith("namespaces.agent.chat.options")
+
+
+def test_a_namespace_has_to_be_a_topic(tmp_path):
+    """A namespace that no topic can be in is a mistake."""
+    for name in ("a..b", "a b", "a.*", ">", ""):
+        text = GOOD.replace('["agent.chat"]', f'["agent.chat", "{name}"]')
+        text += f'[namespaces."{name}"]\nplugin = "open"\n'
+        where, _ = mistake(tmp_path, text)
+        assert "namespaces" in where
+
+
+def test_the_environment_overrides(tmp_path):
+    """Two underscores go down; dots and dashes are one; values take the setting's type."""
+    loaded = load(
+        tmp_path,
+        GOOD,
+        EDGESTREAM_LISTEN__PORT="9000",
+        EDGESTREAM_HEARTBEAT__INTERVAL="2",
+        EDGESTREAM_NAMESPACES__AGENT_CHAT__QUEUE__MESSAGES="7",
+        EDGESTREAM_SERVERS__CHAT__COMPRESSION="true",
+        EDGESTREAM_AUTH__ORIGINS='["https://a.example"]',
+        EDGESTREAM_OTHER="x",
+        PATH="/bin",
+    )
+    assert (loaded.listen.port, loaded.heartbeat.interval) == (9000, 2.0)
+    assert loaded.namespaces["agent.chat"].queue.messages == 7
+    assert loaded.servers["chat"].compression is True
+    assert loaded.auth.origins == ["https://a.example"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("EDGESTREAM_LISTEN__PROT", "1"),
+        ("EDGESTREAM_LISTEN__PORT", "many"),
+        ("EDGESTREAM_NAMESPACES__NOPE__WEIGHT", "1"),
+        ("EDGESTREAM_LISTEN__PORT__X", "1"),
+        ("EDGESTREAM_AUTH__ORIGINS", "[oops"),
+        ("EDGESTREAM_LISTEN__", "1"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path, variable, value):
+    """What the environment says wrongly is told under the variable's name."""
+    assert mistake(tmp_path, GOOD, **{variable: value})[0] == variable
+
+
+def test_a_value_out_of_range_in_the_environment(tmp_path):
+    """A limit holds wherever the value comes from."""
+    where, _ = mistake(tmp_path, GOOD, EDGESTREAM_LISTEN__PORT="70000")
+    assert where in ("EDGESTREAM_LISTEN__PORT", "listen.port")
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"x = ", b"[servers]\n[servers]\n"])
+def test_a_file_that_is_no_toml(tmp_path, content):
+    """The file is named."""
+    path = tmp_path / "config.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        config.load(path, {})
+    assert error.value.where == str(path)
+
+
+def test_no_file(tmp_path):
+    """The file is named that is not there."""
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.load(tmp_path / "none.toml", {})

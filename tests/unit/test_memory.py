@@ -1,0 +1,134 @@
+"""The memory engine against a plain model of what is retained."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from broker.config import History
+from broker.engines.base import Batch
+from broker.engines.memory import OVERHEAD, MemoryEngine
+from broker.errors import Conflict
+from broker.lane import Gone
+
+from .fakes import event
+
+KEYS = ["a", "b", ""]
+LIMIT = 5
+BYTES = 10 * (OVERHEAD + 4)
+AGE = 60
+
+
+class Model(RuleBasedStateMachine):
+    """Every event that was ever stored, and the rules by which they go."""
+
+    def __init__(self):
+        super().__init__()
+        self.engine = MemoryEngine(History(events=LIMIT, bytes=BYTES, age=AGE))
+        self.delivered = []
+        self.failed = []
+        self.engine.open(self.delivered.append, lambda batch, why: self.failed.append(why))
+        self.kept = []  # in the order of their coming
+        self.now = 1000
+        self.last = dict.fromkeys(KEYS, 0)
+
+    def batch(self, events):
+        expected = {e.key: self.last[e.key] for e in events}
+        return Batch(events, [0] * len(events), expected, [])
+
+    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=7), size=st.integers(0, 3000),
+          names=st.lists(st.none() | st.sampled_from("xyz"), min_size=7, max_size=7))  # fmt: skip
+    def append(self, keys, size, names):
+        """A batch is stored whole, with growing positions, and then cut to the bounds."""
+        self.now += 1
+        events = []
+        taken = {(e.key, e.dedupe) for e in self.kept}
+        for key, name in zip(keys, names, strict=False):
+            free = name is not None and (key, name) not in taken
+            taken.add((key, name))
+            body = "x" * size
+            events.append(
+                event(key=key, body=body, time=self.now * 1000, dedupe=name if free else None)
+            )
+        before = len(self.delivered)
+        self.engine.append(self.batch(events))
+        assert len(self.delivered) == before + 1
+        previous = max(self.last.values())
+        for stored in events:
+            assert stored.position > previous
+            previous = self.last[stored.key] = stored.position
+        self.kept += events
+        for key in KEYS:
+            mine = [e for e in self.kept if e.key == key]
+            for old in mine[:-LIMIT]:
+                self.kept.remove(old)
+        while sum(len(e.raw) + OVERHEAD for e in self.kept) > BYTES:
+            self.kept.pop(0)
+
+    @rule(key=st.sampled_from(KEYS))
+    def conflict(self, key):
+        """An append at another position than the last fails, and stores nothing."""
+        self.engine.append(Batch([event(key=key)], [0], {key: self.last[key] + 1}, []))
+        assert isinstance(self.failed.pop(), Conflict)
+
+    @rule(key=st.sampled_from(KEYS))
+    def forget(self, key):
+        """A forgotten stream has nothing; it never repeats a position."""
+        self.engine.forget(key)
+        self.kept = [e for e in self.kept if e.key != key]
+        self.last[key] = 0
+
+    @rule(seconds=st.integers(0, 40))
+    def trim(self, seconds):
+        """What is older than the age goes."""
+        self.now += seconds
+        self.engine.trim(self.now * 1000)
+        self.kept = [e for e in self.kept if e.time >= (self.now - AGE) * 1000]
+
+    @invariant()
+    def holds_what_the_model_holds(self):
+        """Every position from the floor on is readable, every one before it is gone."""
+        for key in KEYS:
+            mine = [e for e in self.kept if e.key == key]
+            floor = self.engine.floor(key)
+            assert all(e.position > floor for e in mine)
+            assert list(self.engine.read(key, floor, 100)) == mine
+            assert list(self.engine.read(key, floor, 2)) == mine[:2]
+            for e in mine:
+                assert list(self.engine.read(key, e.position, 100)) == [
+                    later for later in mine if later.position > e.position
+                ]
+            if floor:
+                with pytest.raises(Gone):
+                    self.engine.read(key, floor - 1, 1)
+            assert self.engine.last(key) == self.last[key]
+            for name in "xyz":
+                assert self.engine.has_name(key, name) == any(e.dedupe == name for e in mine)
+
+
+Model.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestMemoryEngine = Model.TestCase
+
+
+@given(st.integers(1, 400))
+@settings(deadline=None, max_examples=20)
+def test_a_stream_over_its_bound_keeps_the_newest(count):
+    """Also over many times the bound, beside another stream that is never cut."""
+    engine = MemoryEngine(History(events=3))
+    engine.open(lambda batch: None, lambda batch, why: pytest.fail(str(why)))
+    engine.append(Batch([event(key="quiet", body="first")], [0], {}, []))
+    for n in range(count):
+        engine.append(Batch([event(key="loud", body=n)], [0], {}, []))
+    floor = engine.floor("loud")
+    assert [e.body for e in engine.read("loud", floor, 9)] == list(range(count))[-3:]
+    assert [e.body for e in engine.read("quiet", 0, 9)] == ["first"]
+
+
+def test_what_was_let_go_is_settled_in_time():
+    """A busy stream beside a quiet one does not make the engine's order grow for ever."""
+    engine = MemoryEngine(History(events=3))
+    engine.open(lambda batch: None, lambda batch, why: pytest.fail(str(why)))
+    engine.append(Batch([event(key="quiet")], [0], {}, []))
+    for n in range(10_000):
+        engine.append(Batch([event(key="loud", body=n)], [0], {}, []))
+    assert len(engine._order) < 3000

@@ -1,0 +1,166 @@
+"""A namespace on an engine that commits later: its head, what is committed, what fails."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plugins.agent.chat import ChatPlugin
+
+from .fakes import FakePublisher, LateEngine, namespace, publish, say
+
+TURN = {"sessionId": "s", "turnId": "t", "agentId": "a"}
+START = publish("agent.chat.turnStarted", TURN)
+
+
+def token(index, id=0):
+    body = {**TURN, "token": f"{index} ", "tokenIndex": index, "isLast": False}
+    return publish("agent.chat.token", body, id)
+
+
+def chat(engine=None):
+    plugin = ChatPlugin("agent.chat", None)
+    return namespace(plugin, engine or LateEngine())
+
+
+def told(target):
+    """The snapshot of the session, in words."""
+    return [
+        (e.topic.rpartition(".")[2], getattr(e.body, "token", "")) for e in target.snapshot("s")
+    ]
+
+
+def test_pipelined_tokens_are_checked_before_anything_is_committed():
+    """Token 1 may follow token 0 that is not stored yet; acks wait for the commit."""
+    target, publisher = chat(), FakePublisher()
+    say(target, publisher, START)
+    say(target, publisher, token(0, 1), token(1, 2))
+    say(target, publisher, token(2, 3))
+    assert publisher.errors == []
+    assert publisher.acked == 0
+    target.engine.commit(2)
+    assert publisher.acked == 2
+    target.engine.commit()
+    assert publisher.acked == 3
+
+
+def test_a_snapshot_shows_what_is_committed_alone():
+    """Readers never see what an engine may still lose."""
+    target, publisher = chat(), FakePublisher()
+    say(target, publisher, START)
+    say(target, publisher, token(0, 1))
+    assert told(target) == []
+    target.engine.commit()
+    assert told(target) == [("turnStarted", "")]
+    target.engine.commit()
+    assert told(target) == [("turnStarted", ""), ("token", "0 ")]
+
+
+def test_a_failed_append_discards_the_head():
+    """It and all behind it are refused by their ids; the publisher goes on from before."""
+    target, publisher = chat(), FakePublisher()
+    say(target, publisher, START)
+    say(target, publisher, token(0, 1))
+    target.engine.commit(2)
+    say(target, publisher, token(1, 2), token(2, 3))
+    say(target, publisher, token(3, 4))
+    target.engine.fail()
+    assert publisher.errors == [(2, "internal"), (3, "internal"), (4, "internal")]
+    assert told(target) == [("turnStarted", ""), ("token", "0 ")]
+    say(target, publisher, token(4, 5))
+    assert publisher.errors[-1] == (5, "token_gap")
+    say(target, publisher, token(1, 6))
+    target.engine.commit(9)
+    assert publisher.acked == 6
+    assert len(publisher.errors) == 4
+    assert told(target) == [("turnStarted", ""), ("token", "0 1 ")]
+
+
+def test_a_failed_first_append_leaves_no_turn():
+    """What began with a failed batch was never there."""
+    target, publisher = chat(), FakePublisher()
+    say(target, publisher, START)
+    target.engine.fail()
+    say(target, publisher, token(0, 1))
+    assert publisher.errors[-1] == (1, "turn_not_started")
+
+
+def test_a_repeat_of_what_is_not_committed_waits_for_it():
+    """A duplicate is acknowledged no sooner than its first is stored, and fails with it."""
+    target, publisher, other = chat(), FakePublisher(), FakePublisher("c2")
+    say(target, publisher, START)
+    target.engine.commit()
+    say(target, publisher, token(0, 1))
+    say(target, other, token(0, 1))
+    assert other.acked == 0
+    target.engine.commit(9)
+    assert (publisher.acked, other.acked) == (1, 1)
+    assert other.errors == []
+
+
+def test_a_dedupe_name_on_its_way_is_taken():
+    """The same name again is dropped also while the first is not committed."""
+    target, publisher = namespace(engine=LateEngine()), FakePublisher()
+    say(target, publisher, publish("workflow.a", 1, 1, dedupe="n"))
+    say(target, publisher, publish("workflow.a", 2, 2, dedupe="n"))
+    target.engine.commit(9)
+    assert [e.body for e in target.engine.read("", 0, 9)] == [1]
+    assert publisher.acked == 2
+
+
+def test_a_dedupe_name_is_free_after_a_failure():
+    """What was not stored has no name."""
+    target, publisher = namespace(engine=LateEngine()), FakePublisher()
+    say(target, publisher, publish("workflow.a", 1, 1, dedupe="n"))
+    target.engine.fail()
+    say(target, publisher, publish("workflow.a", 2, 2, dedupe="n"))
+    target.engine.commit(9)
+    assert [e.body for e in target.engine.read("", 0, 9)] == [2]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.sampled_from(["say", "say", "commit", "fail"]), max_size=40))
+def test_whatever_fails_the_text_has_no_gap(steps):
+    """A publisher that rewinds to `detail.expected` gets its whole text in, once."""
+    target, publisher = chat(), FakePublisher()
+    say(target, publisher, START)
+    target.engine.commit()
+    following, id = 0, 0
+    for step in steps:
+        if step == "say":
+            id += 1
+            say(target, publisher, token(following, id))
+            following += 1
+        elif step == "commit":
+            target.engine.commit()
+        else:
+            lost = sum(len(batch.events) for batch in target.engine.waiting)
+            target.engine.fail()
+            following -= lost
+    target.engine.commit(99)
+    assert {code for _, code in publisher.errors} <= {"internal"}
+    text = "".join(f"{n} " for n in range(following))
+    assert "".join(word for _, word in told(target)) == text
+
+
+def test_streams_over_the_bound_are_forgotten_one_by_one():
+    """Ever new keys, in one batch or many: each is accepted, and the oldest go."""
+    target, publisher = namespace(history={"streams": 2}), FakePublisher()
+    say(target, publisher, *[publish("workflow.a", n, n, key=f"k{n}") for n in range(1, 9)])
+    assert publisher.acked == 8
+    assert publisher.errors == []
+    assert len(target.streams) <= 2
+
+
+def test_a_plugin_that_fails_fails_one_message():
+    """Any other exception than Rejected is answered as `internal`, and the rest goes on."""
+
+    class Broken(ChatPlugin):
+        def validate(self, head, event):
+            if event.body.turnId == "bad":
+                raise ZeroDivisionError
+            super().validate(head, event)
+
+    target, publisher = namespace(Broken("agent.chat", None)), FakePublisher()
+    bad = publish("agent.chat.turnStarted", {**TURN, "turnId": "bad"}, 1)
+    say(target, publisher, bad, publish("agent.chat.turnStarted", TURN, 2))
+    assert publisher.errors == [(1, "internal")]
+    assert publisher.acked == 2

@@ -1,0 +1,202 @@
+"""Turns of the loop: fair between connections and namespaces, and held at the marks."""
+
+import pytest
+
+from broker.scheduler import Scheduler
+from plugins.open import OpenPlugin
+
+from .fakes import FakeClock, FakePublisher, namespace, publish, say
+
+
+class Loop:
+    """Runs what was called soon, one turn at a time."""
+
+    def __init__(self):
+        self.soon = []
+
+    def call_soon(self, function):
+        self.soon.append(function)
+
+    def turn(self):
+        ready, self.soon = self.soon, []
+        for function in ready:
+            function()
+
+    def run(self):
+        turns = 0
+        while self.soon:
+            self.turn()
+            turns += 1
+            assert turns < 100_000
+        return turns
+
+
+class Slow(OpenPlugin):
+    """Takes some time for each event."""
+
+    cost = 0.0004
+
+    def validate(self, head, event):
+        self.clock.now += self.cost
+
+
+def scheduled(*names, clock=None, **settings):
+    """A scheduler with a namespace for each name, and its loop."""
+    clock = clock or FakeClock()
+    loop = Loop()
+    scheduler = Scheduler(clock, loop.call_soon)
+    for name in names:
+        plugin = Slow(name, None)
+        plugin.clock = clock
+        made = namespace(plugin, clock=clock, **settings)
+        made.intake._wake = scheduler.wake
+        scheduler.namespaces.append(made)
+    return scheduler, loop
+
+
+def test_connections_take_turns():
+    """One that floods does not delay another by more than a share of its own."""
+    target = namespace()
+    flood, quiet = FakePublisher("flood"), FakePublisher("quiet")
+    order = []
+    target.fanout.deliver = lambda event: order.append(event.sender.connection)
+    for n in range(1000):
+        target.enqueue(flood.ingress, publish("workflow.a", n))
+    target.enqueue(quiet.ingress, publish("workflow.a", "quiet", 1))
+    target.run(float("inf"))
+    assert order.index("quiet") < 100
+    assert quiet.acked == 1
+    assert len(order) == 1001
+
+
+def test_order_within_a_connection_is_kept():
+    """However turns are taken, what one connection says is handled in its order."""
+    target = namespace()
+    publishers = [FakePublisher(f"p{n}") for n in range(5)]
+    got = {p.sender.connection: [] for p in publishers}
+    target.fanout.deliver = lambda event: got[event.sender.connection].append(event.body)
+    for n in range(200):
+        for index, publisher in enumerate(publishers):
+            if n % (index + 1) == 0:
+                target.enqueue(publisher.ingress, publish("workflow.a", n))
+    target.run(float("inf"))
+    for index, publisher in enumerate(publishers):
+        assert got[publisher.sender.connection] == [n for n in range(200) if n % (index + 1) == 0]
+
+
+def test_namespaces_take_turns():
+    """A backlog of one is no delay to another: both are served in the same turn."""
+    scheduler, loop = scheduled("loud", "quiet")
+    loud, quiet = scheduler.namespaces
+    publisher, other = FakePublisher(), FakePublisher("c2")
+    for n in range(5000):
+        loud.enqueue(publisher.ingress, publish("loud.a", n))
+    quiet.enqueue(other.ingress, publish("quiet.a", 1, 1))
+    loop.turn()
+    assert other.acked == 1
+    assert 0 < loud.accepted < 5000
+    loop.run()
+    assert loud.accepted == 5000
+
+
+def test_a_slice_is_kept():
+    """A namespace stops soon after its share, and goes on in the next turn."""
+    clock = FakeClock()
+    scheduler, loop = scheduled("loud", clock=clock)
+    publisher = FakePublisher()
+    for n in range(5000):
+        scheduler.namespaces[0].enqueue(publisher.ingress, publish("loud.a", n))
+    before = clock.now
+    loop.turn()
+    assert clock.now - before < 0.05
+    assert loop.soon
+
+
+def test_nothing_to_do_costs_nothing():
+    """Without work there is no turn."""
+    scheduler, loop = scheduled("loud")
+    assert loop.soon == []
+    publisher = FakePublisher()
+    scheduler.namespaces[0].enqueue(publisher.ingress, publish("loud.a", 1, 1))
+    assert loop.run() < 5
+    assert publisher.acked == 1
+    assert loop.soon == []
+
+
+def test_a_full_queue_holds_its_publishers_and_lets_them_go():
+    """Over the mark nobody is read from; below half of it, one after the other is."""
+    scheduler, loop = scheduled("loud", queue={"messages": 10})
+    target = scheduler.namespaces[0]
+    publishers = [FakePublisher(f"p{n}") for n in range(4)]
+    for publisher in publishers:
+        for n in range(20):
+            target.enqueue(publisher.ingress, publish("loud.a", n))
+    assert [p.holds for p in publishers] == [1, 1, 1, 1]
+    loop.run()
+    assert [p.holds for p in publishers] == [0, 0, 0, 0]
+    assert target.accepted == 80
+    assert target.intake.messages == target.intake.bytes == 0
+
+
+def test_bytes_hold_too():
+    """A few large bodies fill a queue as well as many small ones."""
+    scheduler, loop = scheduled("loud", queue={"bytes": 1000})
+    publisher = FakePublisher()
+    scheduler.namespaces[0].enqueue(publisher.ingress, publish("loud.a", "x" * 999))
+    assert publisher.holds == 1
+    loop.run()
+    assert publisher.holds == 0
+
+
+def test_one_held_twice_is_held_once():
+    """However much a connection adds to a full queue, it is held once, and let go once."""
+    scheduler, loop = scheduled("loud", queue={"messages": 1})
+    publisher = FakePublisher()
+    for n in range(50):
+        scheduler.namespaces[0].enqueue(publisher.ingress, publish("loud.a", n))
+    assert publisher.holds == 1
+    loop.run()
+    assert publisher.holds == 0
+
+
+def test_the_budget_of_a_turn():
+    """What all connections bring in one turn is bounded; those over it wait their turn."""
+    scheduler, loop = scheduled("loud")
+    assert scheduler.read(1000)
+    assert not scheduler.read(10 << 20)
+    resumed = []
+    for n in range(10):
+        scheduler.next_turn(lambda n=n: resumed.append(n))
+    loop.turn()
+    assert 0 < len(resumed) < 10
+    assert scheduler.read(1000)
+    loop.run()
+    assert resumed == list(range(10))
+
+
+def test_a_turn_that_fails_is_not_the_last():
+    """A fault in one namespace's turn leaves the others, and the turns to come."""
+    scheduler, loop = scheduled("broken", "good")
+    broken, good = scheduler.namespaces
+
+    def fail(batch):
+        raise ZeroDivisionError
+
+    broken.engine.append = fail
+    publisher, other = FakePublisher(), FakePublisher("c2")
+    broken.enqueue(publisher.ingress, publish("broken.a", 1, 1))
+    try:
+        loop.run()
+    except ZeroDivisionError:
+        pass  # logged by the loop
+    good.enqueue(other.ingress, publish("good.a", 1, 1))
+    loop.run()
+    assert other.acked == 1
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 255, 256, 257, 1000])
+def test_acks_name_the_last_id(count):
+    """Whatever the batches, the last ack is for the last id."""
+    target, publisher = namespace(), FakePublisher()
+    say(target, publisher, *[publish("workflow.a", n, n) for n in range(1, count + 1)])
+    assert publisher.acked == count
