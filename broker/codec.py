@@ -82,7 +82,7 @@ class Codec:
             head = b"\xdd" + count.to_bytes(4, "big")
         return head + b"".join(items)
 
-    def decode_client(self, data: bytes) -> Sequence[ClientMessage | Malformed]:
+    def decode_client(self, data: bytes) -> Iterable[ClientMessage | Malformed]:
         """The operations of one WebSocket message, each good or `Malformed`.
 
         Raises:
@@ -117,7 +117,7 @@ class Codec:
             if not isinstance(item, dict) or item.get("op") in BROKER_OPS:
                 yield msgspec.convert(item, BrokerMessage)
 
-    def _decode_each(self, data: bytes) -> list[ClientMessage | Malformed]:
+    def _decode_each(self, data: bytes) -> Iterable[ClientMessage | Malformed]:
         """The slow way, once the fast one failed: find out which object is bad, and why."""
         try:
             raws = self._each(data)
@@ -125,7 +125,7 @@ class Codec:
             return [self._decode_one(data)]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return [Malformed(Rejected("bad_message", _why_undecodable(error)))]
-        return [self._decode_one(raw) for raw in raws]
+        return map(self._decode_one, raws)
 
     def _decode_one(self, raw: bytes | Raw) -> ClientMessage | Malformed:
         try:

@@ -11,12 +11,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from broker.errors import ConfigError
+from broker.topics import is_topic
 
 T = TypeVar("T")
 ENV_PREFIX = "EDGESTREAM_"
@@ -186,6 +187,8 @@ def _check_servers(config: Config) -> None:
                     f"servers.{name}.namespaces", f"there is no namespace {namespace!r}"
                 )
     for namespace in config.namespaces:
+        if not is_topic(namespace):
+            raise ConfigError(f"namespaces.{namespace}", "a namespace is named like a topic")
         homes = [name for name, server in config.servers.items() if namespace in server.namespaces]
         if len(homes) != 1:
             where = "no server has it" if not homes else f"several servers have it: {homes}"
@@ -210,8 +213,7 @@ def _step(kind: Any, table: Any, step: str, variable: str) -> tuple[str, Any]:
     if isinstance(kind, type) and issubclass(kind, Struct):
         choices = {f.name: f.type for f in msgspec.structs.fields(kind)}
     elif isinstance(table, dict):
-        value_type = kind.__args__[1] if hasattr(kind, "__args__") else Any
-        choices = dict.fromkeys(table, value_type)
+        choices = dict.fromkeys(table, get_args(kind)[1] if get_origin(kind) is dict else Any)
     else:
         choices = {}
     for name, child in choices.items():

@@ -38,11 +38,11 @@ class Publisher(Protocol):
     def acknowledge(self) -> None:
         """Some publishes are through: see its receipts."""
 
-    def hold(self) -> None:
-        """Stop reading from this connection: a namespace it publishes to is full."""
+    def hold(self, intake: "Intake") -> None:
+        """Stop reading from this connection: a namespace that it publishes to is full."""
 
-    def release(self) -> None:
-        """Undo one `hold`."""
+    def release(self, intake: "Intake") -> None:
+        """That namespace has room again."""
 
 
 class Ingress:
@@ -96,7 +96,7 @@ class Intake:
         ) and not ingress.held:
             ingress.held = True
             self.held.append(ingress)
-            ingress.publisher.hold()
+            ingress.publisher.hold(self)
 
     def take(self, ingress: Ingress) -> Publish:
         """The next publish of `ingress`, which has one."""
@@ -119,4 +119,4 @@ class Intake:
         if self.held and self.has_room:
             ingress = self.held.popleft()
             ingress.held = False
-            ingress.publisher.release()
+            ingress.publisher.release(self)

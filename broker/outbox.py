@@ -5,7 +5,7 @@ of a quiet one overtakes a backlog of tokens. Within a queue, order holds.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from msgspec import Struct
@@ -37,10 +37,10 @@ class Wire(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Say why, then close."""
 
-    def hold(self, reason: str) -> None:
-        """Do not read from this connection until every `hold` is released."""
+    def hold(self, reason: Hashable) -> None:
+        """Do not read from this connection until every reason to is released."""
 
-    def release(self, reason: str) -> None:
+    def release(self, reason: Hashable) -> None:
         """Undo one `hold`."""
 
 

@@ -87,6 +87,8 @@ class Queue:
             self._size += len(data)
             if self._size > QUEUE_BYTES and not self._owner.writable:
                 self._overflow()
+        elif self._until and not self._wants(event):
+            return  # its replay, which is due, will tell of it
         else:
             self._lanes.note(event)
         if not self.waiting:
@@ -127,6 +129,8 @@ class Queue:
             items = self._take_replay(self._replays[0], limit)
         else:
             items = self._lanes.take(limit, merge=not self._strict)
+            if self._replays and not self._lanes:  # now, or new events would come before it
+                items += self._take_replay(self._replays[0], limit)
         if self._lanes is not None and not self._lanes and not self._replays:
             self._lanes = None
         self.waiting = bool(self._items or self._lanes or self._replays)

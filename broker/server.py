@@ -27,7 +27,7 @@ from broker.namespace import Namespace
 from broker.plugin import Plugin
 from broker.router import Router, check_owners
 from broker.scheduler import Scheduler
-from broker.session import Sessions
+from broker.session import Session, Sessions
 from broker.transports.heartbeat import Heartbeat
 from broker.transports.http import application
 from broker.transports.port import Port
@@ -113,10 +113,23 @@ def error_codes(plugins: Mapping[str, Plugin[Any]]) -> Mapping[str, ErrorInfo]:
 
 
 class _HttpServer(uvicorn.Server):
-    """uvicorn, without its signal handlers: the broker has its own."""
+    """uvicorn, started and stopped by the broker: without signal handlers and polling."""
 
     def capture_signals(self) -> Any:
         return contextlib.nullcontext()
+
+    async def main_loop(self) -> None:
+        self.exit = asyncio.Event()
+        while not self.exit.is_set():
+            await self.on_tick(0)  # the date in the headers of answers
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.exit.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
 
 
 class Broker:
@@ -196,16 +209,16 @@ class Broker:
         log.info("stopping", connections=len(sessions))
         for server in self._http.servers:
             server.close()
-        for session in list(sessions):
+        for session in sessions:
             session.outbox.wire.hold("stopping")
-        await self._until(self._drained, deadline)
-        for session in list(sessions):
+        await self._until(self._handled, deadline)
+        leaving = set(sessions)
+        await self._until(lambda: not self._let_go(leaving), deadline)
+        for session in leaving:
             session.end(4100)
-            session.outbox.wire.release("stopping")  # its close frame is read yet
         await self._until(lambda: not sessions, deadline)
         left = len(sessions)
-        self._http.force_exit = True
-        self._http.should_exit = True
+        self._http.exit.set()
         await self._serving
         log.info("stopped", cut_off=left)
 
@@ -213,10 +226,17 @@ class Broker:
         while not condition() and self._clock.seconds() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_POLL)  # only while the broker ends: nothing to wake us
 
-    def _drained(self) -> bool:
-        return not any(n.intake.ready for n in self.shared.router.namespaces) and all(
-            session.outbox.empty for session in self.shared.sessions.live
-        )
+    def _handled(self) -> bool:
+        """Whether every publish that was read is handled."""
+        return not any(n.intake.ready for n in self.shared.router.namespaces)
+
+    def _let_go(self, leaving: set[Session]) -> set[Session]:
+        """Say goodbye to those of `leaving` that have got everything; the others are left."""
+        for session in [session for session in leaving if session.outbox.empty]:
+            leaving.discard(session)
+            session.end(4100)
+            session.outbox.wire.release("stopping")  # to read how it closes
+        return leaving
 
     def _uvicorn_config(self) -> uvicorn.Config:
         routes = [route for plugin in self._plugins.values() for route in plugin.routes()]
@@ -229,7 +249,6 @@ class Broker:
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=1,
         )
 
     def _websocket(

@@ -17,7 +17,7 @@ from broker.auth import Principal
 from broker.codec import Codec, Malformed
 from broker.config import Config
 from broker.errors import Closed, ErrorInfo, Rejected
-from broker.ingress import Ingress
+from broker.ingress import Ingress, Intake
 from broker.messages import (
     ClientMessage,
     Error,
@@ -46,7 +46,11 @@ from broker.topics import check_key
 MIN_CLIENT = 16
 """How long the secret is, at least, by which a process is known across reconnects."""
 
+MAX_MALFORMED = 100
+"""How many bad objects of one message are answered, each: past it, this is no client."""
+
 REMEMBERED_TOPICS = 1000
+"""How many topics' ways a connection remembers."""
 
 Wish = tuple[str, str | None, str | None]
 """What names a subscription: pattern, key, group."""
@@ -160,11 +164,16 @@ class Session:
         Raises:
             UnicodeDecodeError: it is text, but not UTF-8.
         """
+        malformed = 0
         for message in self.codec.decode_client(data):
             self.received += 1
             if type(message) is Publish:
                 self._publish(message)
             elif isinstance(message, Malformed):
+                malformed += 1
+                if malformed > MAX_MALFORMED:
+                    self.end(4009, f"over {MAX_MALFORMED} malformed objects in one message")
+                    return
                 self._answer(message.error, message.id)
             else:
                 self._operate(message)
@@ -188,11 +197,11 @@ class Session:
     def acknowledge(self) -> None:
         self.outbox.touch()
 
-    def hold(self) -> None:
-        self.outbox.wire.hold("queue")
+    def hold(self, intake: Intake) -> None:
+        self.outbox.wire.hold(intake)
 
-    def release(self) -> None:
-        self.outbox.wire.release("queue")
+    def release(self, intake: Intake) -> None:
+        self.outbox.wire.release(intake)
 
     # ------------------------------------------------------------- publish
 

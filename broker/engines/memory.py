@@ -1,10 +1,13 @@
-"""An engine in this process's memory. It commits at once, inside `append`."""
+"""An engine in this process's memory. It commits at once, inside `append`.
+
+What is retained is let go a *segment* at a time, a row of events that came
+together: to count each event out singly would cost as much as to store it.
+"""
 
 import secrets
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import cast
 
 from broker.config import History
 from broker.engines.base import Batch
@@ -15,39 +18,53 @@ from broker.plugin import Event
 OVERHEAD = 700
 """What one retained event costs beside its body's bytes, about, in bytes (measured)."""
 
+SEGMENTS = 64
+"""In about how many segments a full history is kept."""
+
 
 class _Log:
-    """One stream's retained events: those of `events` from `start` on."""
+    """One stream's retained events.
 
-    __slots__ = ("dropped", "events", "last", "names", "owed", "start")
+    Attributes:
+        last: the position of its newest event, retained or not.
+        dropped: the position of the newest event that was let go.
+        early: how many were let go while their segment is still there.
+    """
+
+    __slots__ = ("dropped", "early", "events", "last", "names")
 
     def __init__(self, dropped: int) -> None:
-        self.events: list[Event | None] = []
-        self.start = 0
+        self.events: list[Event] = []
         self.last = 0
-        self.dropped = dropped  # the position of the last event that was let go
+        self.dropped = dropped
+        self.early = 0
         self.names: set[str] = set()
-        self.owed = 0  # events let go that still stand in the namespace's order
-
-    @property
-    def size(self) -> int:
-        return len(self.events) - self.start
 
     def after(self, position: int, limit: int) -> list[Event]:
-        first = bisect_right(self.events, position, lo=self.start, key=_position)
-        return cast(list[Event], self.events[first : first + limit])
+        first = bisect_right(self.events, position, key=_position)
+        return self.events[first : first + limit]
 
-    def pop(self) -> Event:
-        event = cast(Event, self.events[self.start])
-        self.events[self.start] = None
-        self.start += 1
-        if self.start > 64 and self.start > len(self.events) // 2:
-            del self.events[: self.start]
-            self.start = 0
-        self.dropped = event.position
-        if event.dedupe is not None:
-            self.names.discard(event.dedupe)
-        return event
+    def drop(self, count: int) -> int:
+        """Let the oldest `count` events go. Returns the bytes that they took."""
+        gone = self.events[:count]
+        del self.events[:count]
+        if gone:
+            self.dropped = gone[-1].position
+        if self.names:
+            self.names.difference_update([e.dedupe for e in gone if e.dedupe is not None])
+        return sum([len(event.raw) + OVERHEAD for event in gone])
+
+
+class _Segment:
+    """Events that came in a row: how many of each stream, their bytes, from when to when."""
+
+    __slots__ = ("bytes", "counts", "first", "newest")
+
+    def __init__(self) -> None:
+        self.counts: dict[_Log, int] = {}
+        self.bytes = 0
+        self.first = 0
+        self.newest = 0
 
 
 class MemoryEngine:
@@ -62,10 +79,10 @@ class MemoryEngine:
     def __init__(self, history: History) -> None:
         self.epoch = secrets.token_hex(4)
         self._history = history
-        self._limit = history.events
+        self._segment_bytes = history.bytes // SEGMENTS
+        self._segment_ms = int(history.age * 1000 / SEGMENTS)
         self._logs: dict[str, _Log] = {}
-        self._order: deque[_Log] = deque()  # whose event it is, oldest first
-        self._owed = 0
+        self._segments: deque[_Segment] = deque([_Segment()])
         self._bytes = 0
         self._position = 0
         self._forgotten = 0  # the newest position of any stream that has no log any more
@@ -79,30 +96,34 @@ class MemoryEngine:
         self._failed = failed
 
     def append(self, batch: Batch) -> None:
-        logs = self._logs
         for key, expected in batch.expected.items():
-            log = logs.get(key)
-            if (0 if log is None else log.last) != expected:
+            if self.last(key) != expected:
                 self._failed(batch, Conflict(f"a stream is not at {expected} any more"))
                 return
-        for event in batch.events:
-            self._store(event)
-        while self._bytes > self._history.bytes:
-            self._drop_oldest()
+        if batch.events:
+            self._store(batch.events)
         self._delivered(batch)
 
-    def _store(self, event: Event) -> None:
-        log = self._logs.get(event.key)
-        if log is None:
-            log = self._logs[event.key] = _Log(self._forgotten)
-        self._position = event.position = log.last = self._position + 1
-        log.events.append(event)
-        self._order.append(log)
-        self._bytes += len(event.raw) + OVERHEAD
-        if event.dedupe is not None:
-            log.names.add(event.dedupe)
-        if log.size > self._limit:
-            self._drop_early(log)
+    def _store(self, events: Sequence[Event]) -> None:
+        segment = self._segment(events[0].time)
+        counts = segment.counts
+        size = 0
+        for event in events:
+            log = self._logs.get(event.key)
+            if log is None:
+                log = self._logs[event.key] = _Log(self._forgotten)
+            self._position = event.position = log.last = self._position + 1
+            log.events.append(event)
+            counts[log] = counts.get(log, 0) + 1
+            size += len(event.raw) + OVERHEAD
+            if event.dedupe is not None:
+                log.names.add(event.dedupe)
+            if len(log.events) > self._history.events:
+                self._drop_early(log, 1 + self._history.events // 8)
+        segment.bytes += size
+        self._bytes += size
+        while self._bytes > self._history.bytes:
+            self._drop_segment()
 
     def floor(self, key: str) -> int:
         log = self._logs.get(key)
@@ -125,46 +146,42 @@ class MemoryEngine:
     def forget(self, key: str) -> None:
         log = self._logs.pop(key, None)
         if log is not None:
-            while log.size:
-                self._drop_early(log)
+            self._drop_early(log, len(log.events))
             self._forgotten = max(self._forgotten, log.last)
 
     def trim(self, now: int) -> None:
         oldest = now - int(self._history.age * 1000)
-        while self._order:
-            log = self._order[0]
-            if not log.owed and cast(Event, log.events[log.start]).time >= oldest:
-                return
-            self._drop_oldest()
+        while self._segments[0].counts and self._segments[0].newest < oldest:
+            self._drop_segment()
 
-    def _drop_oldest(self) -> None:
-        """Let the namespace's oldest event go, or note that it has gone already."""
-        log = self._order.popleft()
-        if log.owed:
-            log.owed -= 1
-            self._owed -= 1
-        else:
-            self._bytes -= len(log.pop().raw) + OVERHEAD
+    def _segment(self, now: int) -> _Segment:
+        """The segment that events of now go to."""
+        segment = self._segments[-1]
+        full = segment.bytes > self._segment_bytes or now - segment.first > self._segment_ms
+        if full and segment.counts:
+            segment = _Segment()
+            self._segments.append(segment)
+        if not segment.counts:
+            segment.first = now
+        segment.newest = now
+        return segment
 
-    def _drop_early(self, log: _Log) -> None:
-        """Let a stream's oldest event go while other streams have older ones."""
-        self._bytes -= len(log.pop().raw) + OVERHEAD
-        log.owed += 1
-        self._owed += 1
-        if self._owed > 1024 and self._owed > len(self._order) // 2:
-            self._settle()
+    def _drop_segment(self) -> None:
+        """Let the namespace's oldest segment go, but for what has gone already."""
+        segment = self._segments.popleft()
+        if not self._segments:
+            self._segments.append(_Segment())
+        for log, count in segment.counts.items():
+            gone = min(count, log.early)
+            log.early -= gone
+            if count > gone:
+                self._bytes -= log.drop(count - gone)
 
-    def _settle(self) -> None:
-        """Take out of the order what has gone: of each stream, its oldest."""
-        kept: deque[_Log] = deque()
-        for log in self._order:
-            if log.owed:
-                log.owed -= 1
-            else:
-                kept.append(log)
-        self._order = kept
-        self._owed = 0
+    def _drop_early(self, log: _Log, count: int) -> None:
+        """Let a stream's oldest events go while other streams have older ones."""
+        self._bytes -= log.drop(count)
+        log.early += count
 
 
-def _position(event: Event | None) -> int:
-    return cast(Event, event).position
+def _position(event: Event) -> int:
+    return event.position

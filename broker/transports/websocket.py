@@ -7,6 +7,7 @@ every other frame is handed to it whole. No task and no await per message.
 """
 
 import asyncio
+from collections.abc import Hashable
 from typing import Any, cast
 
 import structlog
@@ -39,6 +40,9 @@ READ_BYTES = 64 << 10
 CLOSE_TIMEOUT = 5.0
 """How long a peer may take to answer a close frame, in seconds."""
 
+IGNORED_BYTES = 4 << 20
+"""How much it may still send before that."""
+
 _BUFFER = bytearray(READ_BYTES)
 _VIEW = memoryview(_BUFFER)
 # One read buffer for all connections: it is filled and emptied within one callback.
@@ -53,8 +57,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_close_timer", "_common", "_connections", "_deflates", "_fragments", "_held", "_need",
-        "_pinged", "_plain", "_port", "_protocol", "_session", "_tail", "_transport", "bytes_in",
+        "_close_timer", "_common", "_connections", "_deflates", "_fragments", "_held",
+        "_ignored", "_need", "_pinged", "_plain", "_port", "_protocol", "_session", "_tail", "_transport", "bytes_in",
         "bytes_out", "heard", "opened", "peer", "pulse", "spoke", "writable",
     )  # fmt: skip
 
@@ -69,7 +73,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._fragments: list[bytes] = []
         self._tail = bytearray()
         self._need = 0
-        self._held: set[str] = set()
+        self._ignored = 0
+        self._held: set[Hashable] = set()
         self._close_timer: asyncio.TimerHandle | None = None
         self._pinged = False
         self.writable = True
@@ -148,12 +153,12 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     def reading(self) -> bool:
         return not self._held
 
-    def hold(self, reason: str) -> None:
+    def hold(self, reason: Hashable) -> None:
         if not self._held and not self._transport.is_closing():
             self._transport.pause_reading()
         self._held.add(reason)
 
-    def release(self, reason: str) -> None:
+    def release(self, reason: Hashable) -> None:
         self._held.discard(reason)
         if self._held or self._transport.is_closing():
             return
@@ -209,6 +214,9 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         """Take every complete frame out of `data`; keep the rest for later."""
         if self._protocol.state is not OPEN:
             self._frames(data[:size])
+            self._ignored += size
+            if self._ignored > IGNORED_BYTES:
+                self._transport.abort()
             return
         position = 0
         limit = self._port.config.limits.max_message_bytes

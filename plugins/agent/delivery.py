@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from broker.client import Client, OperationRejected, Receipt
 from plugins.agent.messages import (
+    MAX_INT,
     PREFIX,
     Body,
     Token,
@@ -45,6 +46,7 @@ class Delivery:
         self._open_calls: dict[str, ToolCallStarted] = {}
         self._repairs = 0
         self._repaired_at = 0
+        self._end_number = MAX_INT
         self._ended = False
         self._on_rejected = self._rejected  # bound once, not for each token
 
@@ -86,6 +88,7 @@ class Delivery:
         """Publish what ends the turn, and wait until all of it is accepted. Raises as `send`."""
         while not self._ended:
             receipt = await self._client.publish(PREFIX + name, body)
+            self._end_number = receipt.number
             try:
                 await receipt
             except OperationRejected as error:
@@ -117,8 +120,8 @@ class Delivery:
                 self._restore(error)
             if receipt.topic not in (STARTED, TOKEN):  # those are restored as a whole
                 self._publish(receipt.topic, receipt.message.body)
-        else:
-            self._give_up(error)
+        elif error.code != "turn_closed" or receipt.number < self._end_number:
+            self._give_up(error)  # what comes after the end needs no repair: that has all the text
 
     def _rewind(self, error: OperationRejected) -> None:
         """The broker missed tokens: send again from the one that it expects."""

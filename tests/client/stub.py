@@ -91,6 +91,7 @@ class Stub:
     Attributes:
         accepted: the ``n`` of each accepted body, in order.
         peers: every connection so far.
+        instead: sees each connection first; true means that it has been dealt with.
         before: sees each batch first; true means that it has been dealt with.
         refuse: the error for a publish, if it is to be refused.
         held: leave publishes and subscribes unanswered.
@@ -99,6 +100,7 @@ class Stub:
     def __init__(self) -> None:
         self.accepted: list[int] = []
         self.peers: list[Peer] = []
+        self.instead: Callable[[Peer], Awaitable[bool]] | None = None
         self.before: Callable[[Peer, list[Any]], Awaitable[bool]] | None = None
         self.refuse: Callable[[Publish, Any], Error | None] = lambda publish, body: None
         self.held = False
@@ -119,6 +121,8 @@ class Stub:
 
     async def handle(self, connection: ServerConnection) -> None:
         peer = Peer(self, connection)
+        if self.instead is not None and await self.instead(peer):
+            return
         self.peers.append(peer)
         self._arrived.set()
         await peer.serve()

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from broker.client import CannotConnect, ClientClosed, ConnectionRefusedByBroker, connect
 from broker.messages import Error, Goodbye, Hello, Ping, Publish
@@ -48,19 +49,14 @@ async def test_waiting_for_a_broker(stub: Stub, time: Time) -> None:
     """With wait=True the first connection is tried again and again, ever more slowly."""
     failures = 3
 
-    async def before(peer: Peer, batch: list[Any]) -> bool:
-        return False
-
-    async def handle(connection: Any) -> None:
+    async def instead(peer: Peer) -> bool:
         nonlocal failures
         failures -= 1
-        if failures < 0:
-            await original(connection)
-        else:
-            connection.transport.abort()
+        if failures >= 0:
+            peer.cut()
+        return failures >= 0
 
-    original, stub.before = stub.handle, before
-    stub.server.handler = handle
+    stub.instead = instead
     client = connect(stub.url, wait=True, sleep=time.sleep, random=lambda: 1.0)
     opening = asyncio.create_task(client.__aenter__())
     for delay in (0.25, 0.5, 1.0):
@@ -76,12 +72,17 @@ async def test_a_url_that_is_none_is_told(stub: Stub) -> None:
             pass
 
 
-async def test_a_server_of_another_protocol_is_told(stub: Stub) -> None:
+async def test_a_server_of_another_protocol_is_told() -> None:
     """A WebSocket server that does not choose our subprotocol is not a broker."""
-    stub.server.subprotocols = None  # type: ignore[attr-defined]
-    with pytest.raises(CannotConnect):
-        async with connect(stub.url.replace("ws://", "ws://user@")):
-            pass
+
+    async def handle(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    async with serve(handle, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(CannotConnect, match="protocol"):
+            async with connect(f"ws://127.0.0.1:{port}/ws"):
+                pass
 
 
 @pytest.mark.parametrize("code", [4001, 4003, 4010, 1009])
@@ -103,10 +104,11 @@ async def test_a_refusal_is_final(stub: Stub, time: Time, code: int) -> None:
 async def test_a_refusal_before_the_welcome(stub: Stub) -> None:
     """A broker that closes instead of welcoming is not tried again."""
 
-    async def handle(connection: Any) -> None:
-        await connection.close(4003, "forbidden")
+    async def instead(peer: Peer) -> bool:
+        await peer.connection.close(4003, "forbidden")
+        return True
 
-    stub.server.handler = handle
+    stub.instead = instead
     with pytest.raises(ConnectionRefusedByBroker) as caught:
         async with connect(stub.url):
             pass
@@ -116,11 +118,12 @@ async def test_a_refusal_before_the_welcome(stub: Stub) -> None:
 async def test_an_error_before_the_welcome(stub: Stub) -> None:
     """Where the broker wants what we do not have, waiting for a welcome is in vain."""
 
-    async def handle(connection: Any) -> None:
-        await Peer(stub, connection).send(Error("not_authenticated", "a token is needed", False))
-        await connection.wait_closed()
+    async def instead(peer: Peer) -> bool:
+        await peer.send(Error("not_authenticated", "a token is needed", False))
+        await peer.connection.wait_closed()
+        return True
 
-    stub.server.handler = handle
+    stub.instead = instead
     with pytest.raises(CannotConnect, match="a token is needed"):
         async with connect(stub.url):
             pass
@@ -232,10 +235,11 @@ async def test_an_unknown_op_is_ignored(stub: Stub) -> None:
 async def test_cancelling_the_first_connection(stub: Stub) -> None:
     """Giving up while connecting leaves nothing behind."""
 
-    async def handle(connection: Any) -> None:
-        await connection.wait_closed()
+    async def instead(peer: Peer) -> bool:
+        await peer.connection.wait_closed()
+        return True
 
-    stub.server.handler = handle
+    stub.instead = instead
     client = connect(stub.url)
     opening = asyncio.create_task(client.__aenter__())
     await asyncio.sleep(0)

@@ -1,9 +1,11 @@
 """What every conformance test runs with: a clean log, a bystander, both encodings."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+import structlog
 
 from .client import CODECS, Peer, connect
 
@@ -11,8 +13,12 @@ from .client import CODECS, Peer, connect
 @pytest.fixture(autouse=True)
 def clean_log(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     """Nothing that a client does is the broker's own failure: it logs no error."""
+    handlers = logging.getLogger().handlers[:]
     yield
-    assert capsys.readouterr().err == ""
+    errors = capsys.readouterr().err
+    logging.getLogger().handlers[:] = handlers  # they write to a stream that ends here
+    structlog.reset_defaults()
+    assert errors == ""
 
 
 @pytest.fixture(params=CODECS)

@@ -108,12 +108,13 @@ class RawSocket:
                 return message
 
     async def close_code(self) -> int:
-        """Read on until the broker closes, and answer that."""
+        """Read on until the broker closes, answer that, and hang up."""
         try:
             while True:
                 opcode, payload = await self.read_frame()
                 if opcode == CLOSE:
                     self.send_now(frame(CLOSE, payload))
+                    self.sock.shutdown(socket.SHUT_WR)
                     return int.from_bytes(payload[:2], "big") if payload else 1005
         except (EOFError, ConnectionError):
             return 1006

@@ -132,7 +132,7 @@ async def test_the_first_that_never_reads_does_not_hold_the_second(site):
 
 
 FLOODS = {
-    "bad messages": text(*[{"op": "x"}] * 500),
+    "bad messages": text(*[{"op": "x"}] * 90),
     "pings that are answered": text(*[{"op": "ping", "id": 1}] + [{"op": "ping"}] * 500),
     "subscribes": text(*[{"op": "subscribe", "id": 1, "topic": "nope.x"}] * 300),
     "refused publishes": text(*[publish("workflow.*", {})] * 300),

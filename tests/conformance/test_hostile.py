@@ -197,3 +197,11 @@ async def test_error_texts_are_short_and_readable(peer):
     error = await peer.next()
     assert error["code"] == "bad_pattern"
     assert len(error["message"]) < 1000
+
+
+async def test_a_message_of_nothing_but_mistakes(site, bystander):
+    """The first hundred bad objects of one message are answered; then the connection ends."""
+    async with connect(site.ws) as peer:
+        await peer.send(*[1] * 10_000)
+        assert await peer.close_code() == 4009
+        assert [m["op"] for m in peer.inbox] == ["error"] * 100 + ["goodbye"]

@@ -12,7 +12,7 @@ from broker.codec import JSON, Codec
 from broker.engines.base import Batch
 from broker.engines.memory import MemoryEngine
 from broker.errors import Rejected
-from broker.ingress import Ingress
+from broker.ingress import Ingress, Intake
 from broker.messages import Publish
 from broker.namespace import Namespace
 from broker.plugin import Event, Sender
@@ -84,10 +84,10 @@ class FakePublisher:
     def acknowledge(self) -> None:
         pass
 
-    def hold(self) -> None:
+    def hold(self, intake: Intake) -> None:
         self.holds += 1
 
-    def release(self) -> None:
+    def release(self, intake: Intake) -> None:
         self.holds -= 1
 
 
