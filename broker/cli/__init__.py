@@ -17,7 +17,7 @@ from broker.cli import configuration, publish, serve, subscribe
 from broker.client import CannotConnect
 from broker.command import Command
 from broker.config import Logging
-from broker.errors import EdgestreamError
+from broker.errors import ConfigError, EdgestreamError
 from broker.logs import configure
 
 BUILT_IN = (serve.COMMAND, publish.COMMAND, subscribe.COMMAND, configuration.COMMAND)
@@ -54,7 +54,14 @@ def _run(command: Command, args: Namespace) -> int:
         return 0
     except EdgestreamError as error:
         sys.stderr.write(f"edgestream: {error}\n")
-        return 3 if isinstance(error, CannotConnect) else 1
+        return _exit_code(error)
+
+
+def _exit_code(error: EdgestreamError) -> int:
+    if isinstance(error, CannotConnect):
+        return 3
+    is_flag = isinstance(error, ConfigError) and error.where.startswith("--")
+    return 2 if is_flag else 1
 
 
 def _parser(commands: Sequence[Command]) -> ArgumentParser:

@@ -57,9 +57,9 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_close_timer", "_common", "_connections", "_deflates", "_fragments", "_held",
-        "_ignored", "_need", "_pinged", "_plain", "_port", "_protocol", "_session", "_tail", "_transport", "bytes_in",
-        "bytes_out", "heard", "opened", "peer", "pulse", "spoke", "writable",
+        "_close_timer", "_common", "_connections", "_deflates", "_fragments", "_held", "_ignored",
+        "_need", "_pinged", "_plain", "_port", "_protocol", "_session", "_tail", "_transport",
+        "bytes_in", "bytes_out", "heard", "opened", "peer", "pulse", "spoke", "writable",
     )  # fmt: skip
 
     def __init__(self, port: Port, connections: set[Any]) -> None:

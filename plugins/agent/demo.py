@@ -7,7 +7,7 @@ tool, streams its answer token by token, and tells when it failed.
 import asyncio
 import random
 import signal
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
@@ -21,6 +21,7 @@ from plugins.agent.client import AgentClient, Turn, connect
 log = structlog.get_logger("edgestream.demo")
 
 AGENT = "demo"
+FASTEST = 10_000
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -121,9 +122,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 < rate <= 10_000:
-        raise ValueError
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= FASTEST:
+        raise ArgumentTypeError(f"{text!r} is not between 0 and {FASTEST} tokens a second")
     return rate
 
 

@@ -52,20 +52,26 @@ class Turn:
     Attributes:
         owner: who started it.
         next_index: the index of the next token.
-        tools: its tool calls: the toolCallStarted while one is open, None when it is done.
+        tools: the ids of its tool calls, and of those that are done (`tools_done`).
+        tools_open: the toolCallStarted of those that are not, while the turn is open.
         saved: the messageIds of its messageSaved.
         ending: a digest of what ended it; None while it is open.
         shown: its turnStarted, and its end; empty once a later turn has ended.
         parts: its text so far; empty where the end has the full text.
     """
 
-    __slots__ = ("ending", "is_last", "next_index", "owner", "parts", "saved", "shown", "tools")
+    __slots__ = (
+        "ending", "is_last", "next_index", "owner", "parts", "saved", "shown", "tools",
+        "tools_done", "tools_open",
+    )  # fmt: skip
 
     def __init__(self, started: Event) -> None:
         self.owner: Sender = started.sender
         self.next_index = 0
         self.is_last = False
-        self.tools: dict[str, Event | None] = {}
+        self.tools: set[str] = set()
+        self.tools_done: set[str] = set()
+        self.tools_open: dict[str, Event] = {}
         self.saved: set[str] = set()
         self.ending: bytes | None = None
         self.shown: list[Event] = [started]
@@ -196,14 +202,14 @@ def snapshot(session: Session) -> Iterator[Event]:
         yield started
         if turn.parts:
             yield _text(turn, started)
-        yield from filter(None, turn.tools.values())
+        yield from turn.tools_open.values()
         yield from end
 
 
 def _end(session: Session, turn: Turn, event: Event) -> None:
     turn.ending = _digest(event.body)
     turn.shown.append(event)
-    turn.tools = dict.fromkeys(turn.tools)
+    turn.tools_open.clear()
     if session.ended:
         session.turns[session.ended[-1]].forget()
     session.ended.append(event.body.turnId)
@@ -254,15 +260,20 @@ def _tool_start_repeats(turn: Turn, body: ToolCallStarted) -> bool:
 
 
 def _tool_start(turn: Turn, event: Event) -> None:
-    turn.tools[event.body.toolCallId] = event
+    id = event.body.toolCallId
+    turn.tools.add(id)
+    turn.tools_open[id] = event
 
 
 def _tool_end_repeats(turn: Turn, body: ToolCallCompleted) -> bool:
-    return turn.tools.get(body.toolCallId, False) is None
+    return body.toolCallId in turn.tools_done
 
 
 def _tool_end(turn: Turn, event: Event) -> None:
-    turn.tools[event.body.toolCallId] = None
+    id = event.body.toolCallId
+    turn.tools.add(id)  # its start may have been lost with another publisher
+    turn.tools_done.add(id)
+    turn.tools_open.pop(id, None)
 
 
 def _saved_repeats(turn: Turn, body: Any) -> bool:

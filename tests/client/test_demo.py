@@ -172,4 +172,11 @@ def test_the_calculator_does_sums_only(expression: str) -> None:
 
 def test_tokens_are_pieces_of_words_with_leading_spaces() -> None:
     """As a model's are."""
-    assert list(tokens("Tokenizers split, often.")) == ["Token", "izers", " split", ",", " often", "."]
+    assert list(tokens("Tokenizers split, often.")) == [
+        "Token",
+        "izers",
+        " split",
+        ",",
+        " often",
+        ".",
+    ]

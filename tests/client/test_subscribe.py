@@ -44,23 +44,22 @@ async def test_an_event_has_all_that_came_with_it(stub: Stub) -> None:
 
 async def test_a_live_event_goes_to_each_subscription_that_matches(stub: Stub) -> None:
     """It comes once for the connection; topic, key and group say whose it is."""
-    async with connect(stub.url) as client:
-        async with (
-            client.subscribe("open.>") as everything,
-            client.subscribe("open.a", "k") as one,
-            client.subscribe("open.b", "k") as other,
-            client.subscribe("open.a", group="g") as worker,
-        ):
-            await stub.peers[0].send(
-                event("open.a", 1, key="k"),
-                event("open.a", 2, key="x"),
-                event("open.a", 3, key="k", group="g"),
-                event("open.b", 4, key="k"),
-            )
-            assert await take(everything, 3) == [1, 2, 4]
-            assert await take(one, 1) == [1]
-            assert await take(other, 1) == [4]
-            assert await take(worker, 1) == [3]
+    async with (
+        connect(stub.url) as client, client.subscribe("open.>") as everything,
+        client.subscribe("open.a", "k") as one,
+        client.subscribe("open.b", "k") as other,
+        client.subscribe("open.a", group="g") as worker,
+    ):
+        await stub.peers[0].send(
+            event("open.a", 1, key="k"),
+            event("open.a", 2, key="x"),
+            event("open.a", 3, key="k", group="g"),
+            event("open.b", 4, key="k"),
+        )
+        assert await take(everything, 3) == [1, 2, 4]
+        assert await take(one, 1) == [1]
+        assert await take(other, 1) == [4]
+        assert await take(worker, 1) == [3]
 
 
 async def test_a_replayed_event_is_for_its_subscription_alone(stub: Stub) -> None:

@@ -279,9 +279,7 @@ async def test_bodies_leave_out_what_is_not_given(stub: Stub) -> None:
         async with client.turn("s", "a", turn_id="t"):
             pass
     bodies = [
-        JSON.decode_any(message.body)
-        for batch in stub.peers[0].batches[1:]
-        for message in batch
+        JSON.decode_any(message.body) for batch in stub.peers[0].batches[1:] for message in batch
     ]
     assert bodies[0] == {"agentId": "a", "status": "busy", "activeTurns": 2}
     assert bodies[1] == {"sessionId": "s", "turnId": "t", "agentId": "a"}
