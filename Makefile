@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 .PHONY: run test check format bench clean
 
 run: $(READY)  ## start the broker with a demo agent and the chat page
-	@$(BIN)/python -m plugins.agent.showcase
+	@$(BIN)/edgestream demo
 
 test: $(READY)  ## pass every test, the browser's included
 	@$(BIN)/python -m pytest

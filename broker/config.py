@@ -85,7 +85,7 @@ class History(_Section, frozen=True):
     """What a namespace retains: events of one stream, and bytes and seconds of them all."""
 
     events: Positive = 20_000
-    bytes: Positive = 64 << 20
+    bytes: Positive = 256 << 20
     age: Seconds = 3600.0
     streams: Positive = 100_000
 

@@ -6,7 +6,7 @@ namespace is not read from until there is room: nothing accepted is dropped.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from msgspec import UNSET
@@ -98,12 +98,15 @@ class Intake:
             self.held.append(ingress)
             ingress.publisher.hold(self)
 
-    def take(self, ingress: Ingress) -> Publish:
-        """The next publish of `ingress`, which has one."""
-        message = ingress.queue.popleft()
-        self.messages -= 1
-        self.bytes -= len(message.body)
-        return message
+    def take(self, ingress: Ingress, limit: int) -> Iterator[Publish]:
+        """The next publishes of `ingress`, up to `limit`, each as it is asked for."""
+        queue = ingress.queue
+        count = min(limit, len(queue))
+        self.messages -= count
+        for _ in range(count):
+            message = queue.popleft()
+            self.bytes -= len(message.body)
+            yield message
 
     @property
     def has_room(self) -> bool:

@@ -72,7 +72,7 @@ class BrokerCollector(Collector):
         opened = CounterMetricFamily("edgestream_connections_opened", "Connections ever opened.")
         opened.add_metric([], sessions.opened)
         yield opened
-        subscriptions = sum(session.subscription_count for session in sessions.live)
+        subscriptions = sum(len(session.reader) for session in sessions.live)
         yield _gauge("subscriptions", "Standing subscriptions.", subscriptions)
 
     def _namespaces(self) -> Iterable[Metric]:
@@ -108,7 +108,7 @@ class BrokerCollector(Collector):
             messages.add_metric(name, namespace.intake.messages)
             size.add_metric(name, namespace.intake.bytes)
             streams.add_metric(name, len(namespace.streams))
-            queues = (s.queues.get(namespace) for s in self._port.sessions.live)
+            queues = (s.reader.queues.get(namespace) for s in self._port.sessions.live)
             waiting.add_metric(name, sum(queue.depth for queue in queues if queue is not None))
         yield from (received, accepted, delivered, overruns, messages, size, waiting, streams)
 

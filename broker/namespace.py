@@ -6,7 +6,7 @@
 Everything here runs inside the namespace's slice of the loop.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -39,9 +39,10 @@ class Stream:
     Both are one object where the engine commits at once.
     """
 
-    __slots__ = ("committed", "head", "in_flight", "last")
+    __slots__ = ("committed", "head", "in_flight", "key", "last")
 
-    def __init__(self, head: Any, committed: Any, last: int = 0) -> None:
+    def __init__(self, key: str, head: Any, committed: Any, last: int = 0) -> None:
+        self.key = key
         self.head = head
         self.committed = committed
         self.last = last
@@ -111,12 +112,11 @@ class Namespace:
         publisher = ingress.publisher
         before = len(batch.events)
         answered = 0
-        for _ in range(min(QUANTUM, len(ingress.queue))):
-            message = self.intake.take(ingress)
+        for message in self.intake.take(ingress, QUANTUM):
             id = message.id or 0
             answered = id or answered
             try:
-                event = self._accept(publisher, message, batch, now)
+                event = self._accept(publisher, message, now, batch.expected)
             except Duplicate:
                 continue  # acknowledged with the batch, as if it were stored now
             except Rejected as error:
@@ -130,44 +130,37 @@ class Namespace:
                 batch.ids.append(id)
         batch.origins.append((ingress, len(batch.events) - before, answered))
 
-    def _accept(self, publisher: Publisher, message: Publish, batch: Batch, now: int) -> Event:
+    def _accept(
+        self, publisher: Publisher, message: Publish, now: int, expected: dict[str, int]
+    ) -> Event:
         """Type, key, permission, rules: then the event is part of the head.
 
         Raises:
             Rejected: and nothing has changed.
         """
+        plugin = self.plugin
         topic = message.topic
+        codec = publisher.codec
+        raw = message.body.copy()  # it was a slice of what may be a large array
         body_type = self._types.get(topic) or self._body_type(topic)
-        body, extended = body_type.decode(message.body, publisher.codec)
-        key = self._key(message, body)
+        body, extended = body_type.decode(raw, codec)
+        key = plugin.key(topic, body)
+        if key is None or message.key is not UNSET:
+            key = self._named_key(message, key)
+        stream = self.streams.get(key) or self._open(key)
+        key = stream.key  # one string for all events of a stream
         if not publisher.principal.may("publish", topic, key):
             raise Rejected("forbidden", f"{publisher.principal.name} may not publish to {topic}")
-        event = Event(
-            topic,
-            key,
-            body,
-            message.body.copy(),  # a slice of what may be a large array
-            now,
-            publisher.sender,
-            publisher.codec,
-            extended,
-        )
+        event = Event(topic, key, body, raw, now, publisher.sender, codec, extended)
         if message.dedupe is not UNSET:
-            event.dedupe = message.dedupe
-            if (key, event.dedupe) in self._unsettled or self.engine.has_name(key, event.dedupe):
-                raise Duplicate
-        stream = self.streams.get(key)
-        if stream is None:
-            stream = self._open(key)
-            self.plugin.validate(stream.head, event)
-            self.streams[key] = stream
-        else:
-            self.plugin.validate(stream.head, event)
-        self.plugin.apply(stream.head, event)
+            self._check_name(event, message.dedupe)
+        plugin.validate(stream.head, event)
+        plugin.apply(stream.head, event)
         if event.dedupe is not None:
             self._unsettled.add((key, event.dedupe))
-        if key not in batch.expected:
-            batch.expected[key] = stream.last
+        if key not in expected:
+            expected[key] = stream.last
+            self.streams[key] = stream
         return event
 
     def _body_type(self, topic: str) -> BodyType:
@@ -176,54 +169,65 @@ class Namespace:
             self._types[topic] = body_type
         return body_type
 
-    def _key(self, message: Publish, body: Any) -> str:
-        key = self.plugin.key(message.topic, body)
-        given = message.key
-        if key is None:
-            if given is UNSET:
-                return ""
-            key = given
-        elif given is not UNSET and given != key:
+    def _named_key(self, message: Publish, derived: str | None) -> str:
+        """The key of a publish that names one, or of which the body names none."""
+        if message.key is UNSET:
+            return ""
+        if derived is not None and derived != message.key:
+            field = self.plugin.key_field
             raise Rejected(
                 "bad_body",
-                f"the key {given!r} is not the body's {self.plugin.key_field}",
-                {"path": f"$.{self.plugin.key_field}"},
+                f"the key {message.key!r} is not the body's {field}",
+                {"path": f"$.{field}"},
             )
-        if not key or key not in self.streams:
-            check_key(key)
-        return key
+        check_key(message.key)
+        return message.key
+
+    def _check_name(self, event: Event, name: str) -> None:
+        """Let a `dedupe` name through once."""
+        event.dedupe = name
+        if (event.key, name) in self._unsettled or self.engine.has_name(event.key, name):
+            raise Duplicate
 
     def _append(self, batch: Batch) -> None:
         if not batch.events and self.engine.immediate:
             self._settle(batch)
             return
+        streams = self.streams
         for key in batch.expected:
-            self.streams[key].in_flight += 1
+            streams[key].in_flight += 1
         self.engine.append(batch)
-        for key in batch.expected:
-            self.streams[key].last = self.engine.last(key)
-        if len(self.streams) > self.settings.history.streams:
+        for event in batch.events:
+            if event.position:
+                streams[event.key].last = event.position
+        if len(streams) > self.settings.history.streams:
             self._forget_some()
 
     # ------------------------------------------------------------- streams
 
     def _open(self, key: str) -> Stream:
         """A stream's state from what is stored of it: usually nothing."""
+        if key:
+            check_key(key)
         head = self._fold(key)
         committed = head if self.engine.immediate else self._fold(key)
-        return Stream(head, committed, self.engine.last(key))
+        return Stream(key, head, committed, self.engine.last(key))
 
     def _fold(self, key: str) -> Any:
         state = self.plugin.initial()
-        for event in self._stored(key):
-            self.plugin.apply(state, event)
-        return state
-
-    def _stored(self, key: str) -> Iterable[Event]:
         after = self.engine.floor(key)
         while events := self.engine.read(key, after, 1000):
-            yield from events
+            for event in events:
+                self._decode(event)
+                self.plugin.apply(state, event)
+                event.body = None
             after = events[-1].position
+        return state
+
+    def _decode(self, event: Event) -> None:
+        """Give a retained event its body, for as long as it is looked at."""
+        body_type = self._types.get(event.topic) or self._body_type(event.topic)
+        event.body, _ = body_type.decode(event.raw, event.codec)
 
     def _forget_some(self) -> None:
         """There are too many streams: forget the oldest ones that are at rest."""
@@ -246,6 +250,7 @@ class Namespace:
                 self.plugin.apply(self.streams[event.key].committed, event)
             self.position = event.position
             deliver(event)
+            event.body = None  # `raw` stays; see `_decode`
         self.accepted += len(batch.events)
         self._settle(batch)
 
@@ -284,7 +289,12 @@ class Namespace:
         return [event for s in streams for event in self.plugin.snapshot(s.committed)]
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
-        return self.plugin.merge(run)
+        for event in run:
+            self._decode(event)
+        merged = self.plugin.merge(run)
+        for event in run:
+            event.body = None
+        return merged
 
     def encode(self, event: Event, codec: Codec, sub: int | None = None) -> bytes:
         return self.fanout.encode(event, codec, sub)

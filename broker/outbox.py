@@ -89,7 +89,9 @@ class Outbox:
     def wake(self, queue: Queue) -> None:
         """`queue` has something to send."""
         self._waiting.append(queue)
-        self.touch()
+        if not self.dirty:
+            self.dirty = True
+            self._touched(self)
 
     def touch(self) -> None:
         """There is something to flush."""
@@ -136,7 +138,7 @@ class Outbox:
             items = [*items, *events] if items else events
         if items:
             self.sent += len(items)
-            self.wire.send(self.codec.pack(items))
+            self.wire.send(items[0] if len(items) == 1 else self.codec.pack(items))
         if self._waiting:
             self.touch()
 

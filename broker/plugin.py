@@ -64,7 +64,8 @@ class Event(Struct, gc=False):
     Attributes:
         topic: where it was published.
         key: which stream of the namespace; "" where the namespace's topic has no key.
-        body: the checked body, of its topic's type.
+        body: the checked body, of its topic's type: while a plugin is asked about the
+            event, and None once it is only retained. A state keeps what it needs of it.
         raw: the body's bytes as they came, in `codec`. Unknown fields live only here.
         time: its acceptance in Unix ms. It never orders anything.
         sender: who published it.

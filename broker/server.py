@@ -27,7 +27,7 @@ from broker.namespace import Namespace
 from broker.plugin import Plugin
 from broker.router import Router, check_owners
 from broker.scheduler import Scheduler
-from broker.session import Session, Sessions
+from broker.sessions import Connected, Sessions
 from broker.transports.heartbeat import Heartbeat
 from broker.transports.http import application
 from broker.transports.port import Port
@@ -230,7 +230,7 @@ class Broker:
         """Whether every publish that was read is handled."""
         return not any(n.intake.ready for n in self.shared.router.namespaces)
 
-    def _let_go(self, leaving: set[Session]) -> set[Session]:
+    def _let_go(self, leaving: set[Connected]) -> set[Connected]:
         """Say goodbye to those of `leaving` that have got everything; the others are left."""
         for session in [session for session in leaving if session.outbox.empty]:
             leaving.discard(session)

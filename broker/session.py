@@ -1,22 +1,18 @@
 """One connection's protocol: messages in, actions out. No I/O.
 
 The transport hands it what came (`receive`) and what happened (`lost`); it
-queues publishes with their namespaces, keeps the connection's subscriptions, and
-answers through its `Outbox`. (docs/protocol.md)
+queues publishes with their namespaces, hands what is to be read to its `Reader`,
+and answers through its `Outbox`. (docs/protocol.md)
 """
 
 import hashlib
 import secrets
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from msgspec import UNSET, UnsetType
 
 from broker.auth import Principal
 from broker.codec import Codec, Malformed
-from broker.config import Config
-from broker.errors import Closed, ErrorInfo, Rejected
+from broker.errors import Closed, Rejected
 from broker.ingress import Ingress, Intake
 from broker.messages import (
     ClientMessage,
@@ -29,18 +25,15 @@ from broker.messages import (
     Refresh,
     Refreshed,
     Subscribe,
-    Subscribed,
     Unsubscribe,
-    Unsubscribed,
     Welcome,
 )
 from broker.namespace import Namespace
 from broker.outbox import Outbox, Wire
 from broker.plugin import Sender
-from broker.queue import Queue
-from broker.replay import Replay, ReplayEnd, Subscription
+from broker.reader import Reader
 from broker.router import Reach
-from broker.scheduler import Scheduler
+from broker.sessions import Sessions
 from broker.topics import check_key
 
 MIN_CLIENT = 16
@@ -51,43 +44,6 @@ MAX_MALFORMED = 100
 
 REMEMBERED_TOPICS = 1000
 """How many topics' ways a connection remembers."""
-
-Wish = tuple[str, str | None, str | None]
-"""What names a subscription: pattern, key, group."""
-
-
-@dataclass(slots=True)
-class Sessions:
-    """Every connection of the broker, and what they share.
-
-    Attributes:
-        errors: how many of each error code were sent.
-        opened: how many connections there ever were.
-    """
-
-    config: Config
-    scheduler: Scheduler
-    codes: Mapping[str, ErrorInfo]
-    live: "set[Session]" = field(default_factory=set)
-    errors: Counter[str] = field(default_factory=Counter)
-    opened: int = 0
-    _identities: "dict[tuple[str | None, str, str], Session]" = field(default_factory=dict)
-
-    def identify(self, session: "Session", client: str) -> None:
-        """`session` is from now on the one of its client; an older one ends with 4010."""
-        identity = (session.server, session.principal.name, client)
-        older = self._identities.get(identity)
-        self._identities[identity] = session
-        if older is not None and older is not session:
-            older.end(4010)
-
-    def forget(self, session: "Session") -> None:
-        self.live.discard(session)
-        client = session.sender.client
-        if client is not None:
-            identity = (session.server, session.principal.name, client)
-            if self._identities.get(identity) is session:
-                del self._identities[identity]
 
 
 class Session:
@@ -107,8 +63,8 @@ class Session:
     """
 
     __slots__ = (
-        "_greeted", "_ingresses", "_last_id", "_queues", "_reach", "_shared", "_subscriptions",
-        "_topics", "codec", "outbox", "principal", "received", "sender", "server",
+        "_greeted", "_ingresses", "_last_id", "_reach", "_shared", "_topics",
+        "codec", "outbox", "principal", "reader", "received", "sender", "server",
     )  # fmt: skip
 
     def __init__(
@@ -128,6 +84,7 @@ class Session:
         self.principal = principal
         self.sender = Sender(principal.name, None, secrets.token_urlsafe(9))
         self.outbox = Outbox(codec, wire, shared.scheduler.touched)
+        self.reader = Reader(self.outbox, shared.config.limits.max_subscriptions)
         self.received = 0
         self._shared = shared
         self._reach = reach
@@ -135,8 +92,6 @@ class Session:
         self._last_id = 0
         self._topics: dict[str, tuple[Namespace, Ingress]] = {}
         self._ingresses: dict[Namespace, Ingress] = {}
-        self._queues: dict[Namespace, Queue] = {}
-        self._subscriptions: dict[Wish, Subscription] = {}
         shared.live.add(self)
         shared.opened += 1
         if client is not None:
@@ -147,14 +102,6 @@ class Session:
     def name(self) -> str:
         """The connection's id, as `welcome` tells it and the log has it."""
         return self.sender.connection
-
-    @property
-    def subscription_count(self) -> int:
-        return len(self._subscriptions)
-
-    @property
-    def queues(self) -> Mapping[Namespace, Queue]:
-        return self._queues
 
     # ------------------------------------------------------------- what the transport tells
 
@@ -180,9 +127,7 @@ class Session:
 
     def lost(self) -> None:
         """The connection is gone. What it published before stays accepted."""
-        for subscription in self._subscriptions.values():
-            self._detach(subscription)
-        self._subscriptions.clear()
+        self.reader.close()
         self._shared.forget(self)
 
     def end(self, code: int, reason: str = "") -> None:
@@ -241,7 +186,7 @@ class Session:
             if isinstance(message, Subscribe):
                 self._subscribe(message)
             elif isinstance(message, Unsubscribe):
-                self._unsubscribe(message)
+                self.reader.unsubscribe(message)
             elif isinstance(message, Refresh):
                 self.outbox.reply(Refreshed(message.id))
             elif isinstance(message, Ping):
@@ -276,24 +221,7 @@ class Session:
         namespaces = self._reach.subscribe(message.topic)
         if not self.principal.may("subscribe", message.topic, key):
             raise Rejected("forbidden", f"{self.principal.name} may not subscribe to it")
-        wish: Wish = (message.topic, key, None)
-        older = self._subscriptions.get(wish)
-        limit = self._shared.config.limits.max_subscriptions
-        if older is None and len(self._subscriptions) >= limit:
-            raise Rejected("too_many_subscriptions", f"a connection has at most {limit}")
-        coalesce = message.coalesce == "auto"
-        replaying = [n for n in namespaces if message.replay != "none" or n.plugin.retained]
-        cursor: str | UnsetType = UNSET
-        if not replaying and key is not None and len(namespaces) == 1:
-            cursor = namespaces[0].fanout.cursor(namespaces[0].position)
-        self.outbox.reply(Subscribed(message.id, cursor))
-        subscription = Subscription(message.id, message.topic, key, namespaces, coalesce)
-        end = ReplayEnd(message.id, len(replaying))
-        for namespace in namespaces:
-            self._attach(namespace, subscription, older, end if namespace in replaying else None)
-        if older is not None:
-            self._detach(older)
-        self._subscriptions[wish] = subscription
+        self.reader.subscribe(message, namespaces)
 
     def _check_supported(self, message: Subscribe) -> None:
         for name, asked in (
@@ -303,41 +231,6 @@ class Session:
         ):
             if asked:
                 raise Rejected("bad_message", f"subscribe: this broker has no {name} yet")
-
-    def _attach(
-        self,
-        namespace: Namespace,
-        subscription: Subscription,
-        older: Subscription | None,
-        end: ReplayEnd | None,
-    ) -> None:
-        """Make a subscription live in one namespace, after a replay where there is one."""
-        queue = self._queues.get(namespace)
-        if queue is None:
-            queue = Queue(self.outbox, self.codec, namespace, namespace.settings.weight)
-            self._queues[namespace] = queue
-        queue.add(subscription, replaces=older)
-        readers = namespace.fanout.subscriptions
-        readers.add(subscription.pattern, subscription.key, queue)
-        if end is not None:
-            one = subscription.key is not None and len(subscription.namespaces) == 1
-            queue.replay(Replay(subscription, end, namespace.fanout.cursor if one else None))
-
-    def _unsubscribe(self, message: Unsubscribe) -> None:
-        key = None if message.key is UNSET else message.key
-        wish: Wish = (message.topic, key, None)
-        subscription = self._subscriptions.get(wish)
-        if subscription is None or message.group is not UNSET:
-            raise Rejected("not_subscribed", "there is no such subscription")
-        del self._subscriptions[wish]
-        self._detach(subscription)
-        self.outbox.reply(Unsubscribed(message.id))
-
-    def _detach(self, subscription: Subscription) -> None:
-        for namespace in subscription.namespaces:
-            queue = self._queues[namespace]
-            namespace.fanout.subscriptions.remove(subscription.pattern, subscription.key, queue)
-            queue.remove(subscription)
 
     # ------------------------------------------------------------- answers
 

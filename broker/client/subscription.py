@@ -105,7 +105,12 @@ class Subscription:
 
     async def __aenter__(self) -> Self:
         self._entered = True
-        return await self.ready()
+        try:
+            return await self.ready()
+        except asyncio.CancelledError:
+            self.end()
+            self._leave(self)
+            raise
 
     async def __aexit__(
         self,

@@ -119,8 +119,8 @@ class Upkeep:
         except ClientError as error:
             self._fail(error)
         except Exception as error:
-            log.exception("client_failed")
             self._fail(ClientError(f"the client itself failed: {error!r}"))
+            log.exception("client_failed")
 
     async def _connect(self, delay: float) -> Link:
         """A new connection, after `delay` seconds, and as many attempts as it takes."""

@@ -11,7 +11,8 @@ from broker.errors import Closed
 from broker.outbox import Wire
 from broker.router import Router
 from broker.scheduler import Scheduler
-from broker.session import Session, Sessions
+from broker.session import Session
+from broker.sessions import Sessions
 from broker.transports.handshake import Target
 from broker.transports.heartbeat import Heartbeat
 

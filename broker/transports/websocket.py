@@ -7,6 +7,7 @@ every other frame is handed to it whole. No task and no await per message.
 """
 
 import asyncio
+import struct
 from collections.abc import Hashable
 from typing import Any, cast
 
@@ -42,6 +43,9 @@ CLOSE_TIMEOUT = 5.0
 
 IGNORED_BYTES = 4 << 20
 """How much it may still send before that."""
+
+_HEAD_16 = struct.Struct("!BBH")
+_HEAD_64 = struct.Struct("!BBQ")
 
 _BUFFER = bytearray(READ_BYTES)
 _VIEW = memoryview(_BUFFER)
@@ -179,9 +183,9 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         if size < 126:
             head = bytes((self._common, size))
         elif size < 65_536:
-            head = bytes((self._common, 126, size >> 8, size & 0xFF))
+            head = _HEAD_16.pack(self._common, 126, size)
         else:
-            head = bytes((self._common, 127)) + size.to_bytes(8, "big")
+            head = _HEAD_64.pack(self._common, 127, size)
         self.bytes_out += size + len(head)
         self._transport.write(head + payload)
 

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from broker.plugin import Event, Plugin, Rejected
-from plugins.agent import turns
+from plugins.agent import sessions, turns
 from plugins.agent.merging import merge_tokens
 from plugins.agent.messages import CHAT
 
@@ -27,7 +27,7 @@ HEADERS = {
 }
 
 
-class ChatPlugin(Plugin[turns.Session]):
+class ChatPlugin(Plugin[sessions.Session]):
     """Types, order, ownership and repeats of what agents and users say."""
 
     errors = turns.ERRORS
@@ -43,20 +43,20 @@ class ChatPlugin(Plugin[turns.Session]):
         key: str = body.sessionId
         return key
 
-    def initial(self) -> turns.Session:
-        return turns.Session()
+    def initial(self) -> sessions.Session:
+        return sessions.Session()
 
-    def validate(self, head: turns.Session, event: Event) -> None:
+    def validate(self, head: sessions.Session, event: Event) -> None:
         turns.validate(head, event)
 
-    def apply(self, state: turns.Session, event: Event) -> None:
+    def apply(self, state: sessions.Session, event: Event) -> None:
         turns.apply(state, event)
 
-    def at_rest(self, state: turns.Session) -> bool:
+    def at_rest(self, state: sessions.Session) -> bool:
         return not state.open_turns()
 
-    def snapshot(self, state: turns.Session) -> Iterable[Event]:
-        return turns.snapshot(state)
+    def snapshot(self, state: sessions.Session) -> Iterable[Event]:
+        return sessions.snapshot(state)
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         return merge_tokens(run)

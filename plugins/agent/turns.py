@@ -16,8 +16,7 @@ The checks of an event that belongs to a turn, in this order:
 """
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -31,13 +30,7 @@ from plugins.agent.messages import (
     ToolCallCompleted,
     ToolCallStarted,
 )
-
-ERRORS = {
-    "turn_not_started": ErrorInfo("no turnStarted was accepted for this turn"),
-    "turn_closed": ErrorInfo("the turn has ended"),
-    "turn_owned": ErrorInfo("the turn belongs to another publisher"),
-    "token_gap": ErrorInfo("not the next token; detail.expected is its index", retryable=True),
-}
+from plugins.agent.sessions import Session, Turn
 
 REMEMBERED_TURNS = 256
 """How many ended turns of a session are known, so that repeats of them are noticed."""
@@ -45,56 +38,12 @@ REMEMBERED_TURNS = 256
 REMEMBERED_MESSAGES = 256
 """The same for the messages of its users."""
 
-
-class Turn:
-    """One turn: what a repeat needs to know, and while it can be shown, what it said.
-
-    Attributes:
-        owner: who started it.
-        next_index: the index of the next token.
-        tools: the ids of its tool calls, and of those that are done (`tools_done`).
-        tools_open: the toolCallStarted of those that are not, while the turn is open.
-        saved: the messageIds of its messageSaved.
-        ending: a digest of what ended it; None while it is open.
-        shown: its turnStarted, and its end; empty once a later turn has ended.
-        parts: its text so far; empty where the end has the full text.
-    """
-
-    __slots__ = (
-        "ending", "is_last", "next_index", "owner", "parts", "saved", "shown", "tools",
-        "tools_done", "tools_open",
-    )  # fmt: skip
-
-    def __init__(self, started: Event) -> None:
-        self.owner: Sender = started.sender
-        self.next_index = 0
-        self.is_last = False
-        self.tools: set[str] = set()
-        self.tools_done: set[str] = set()
-        self.tools_open: dict[str, Event] = {}
-        self.saved: set[str] = set()
-        self.ending: bytes | None = None
-        self.shown: list[Event] = [started]
-        self.parts: list[str] = []
-
-    def forget(self) -> None:
-        """Keep only what notices repeats."""
-        self.shown.clear()
-        self.parts.clear()
-
-
-class Session:
-    """The state of one stream of `agent.chat`."""
-
-    __slots__ = ("ended", "messages", "turns")
-
-    def __init__(self) -> None:
-        self.turns: dict[str, Turn] = {}
-        self.ended: deque[str] = deque()  # ids of ended turns, oldest first
-        self.messages: dict[tuple[str, str], None] = {}  # (topic, messageId), oldest first
-
-    def open_turns(self) -> list[Turn]:
-        return [turn for turn in self.turns.values() if turn.ending is None]
+ERRORS = {
+    "turn_not_started": ErrorInfo("no turnStarted was accepted for this turn"),
+    "turn_closed": ErrorInfo("the turn has ended"),
+    "turn_owned": ErrorInfo("the turn belongs to another publisher"),
+    "token_gap": ErrorInfo("not the next token; detail.expected is its index", retryable=True),
+}
 
 
 class Needs(Enum):
@@ -173,9 +122,13 @@ def _is_next(session: Session, body: Token, sender: Sender) -> bool:
 
 def apply(session: Session, event: Event) -> None:
     """Fold one accepted event into its session."""
+    body = event.body
+    if type(body) is Token:
+        _token(session.turns[body.turnId], event)
+        return
     rule = RULES[event.topic]
     if rule.apply is not None:
-        turn_id = event.body.turnId
+        turn_id = body.turnId
         if turn_id is UNSET:
             return
         turn = session.turns[turn_id]
@@ -183,27 +136,9 @@ def apply(session: Session, event: Event) -> None:
         if rule.ends:
             _end(session, turn, event)
     elif rule.turn is NEW:
-        session.turns[event.body.turnId] = Turn(event)
+        session.turns[body.turnId] = Turn(event)
     elif rule.turn is MESSAGE:
-        _remember(session, (event.topic, event.body.messageId))
-
-
-def snapshot(session: Session) -> Iterator[Event]:
-    """The session in as few events as it can be told.
-
-    Its open turns, or the last one that ended: turnStarted, the text so far as one
-    token event, the open tool calls; for an ended one turnCompleted, or text and error.
-    """
-    turns = session.open_turns()
-    if not turns and session.ended:
-        turns = [session.turns[session.ended[-1]]]
-    for turn in turns:
-        started, *end = turn.shown
-        yield started
-        if turn.parts:
-            yield _text(turn, started)
-        yield from turn.tools_open.values()
-        yield from end
+        _remember(session, (event.topic, body.messageId))
 
 
 def _end(session: Session, turn: Turn, event: Event) -> None:
@@ -226,19 +161,6 @@ def _remember(session: Session, message: tuple[str, str]) -> None:
     session.messages[message] = None
     if len(session.messages) > REMEMBERED_MESSAGES:
         del session.messages[next(iter(session.messages))]
-
-
-def _text(turn: Turn, started: Event) -> Event:
-    body = Token(
-        sessionId=started.body.sessionId,
-        turnId=started.body.turnId,
-        agentId=started.body.agentId,
-        token="".join(turn.parts),
-        tokenIndex=0,
-        isLast=turn.is_last,
-        tokenCount=turn.next_index,
-    )
-    return Event.of(PREFIX + "token", started.key, body, started.time, turn.owner)
 
 
 # ----------------------------------------------------------------- repeats, and what changes

@@ -2,19 +2,21 @@
 
 import asyncio
 import json
+import logging
 import os
 import pty
 import signal
 import sys
 import tomllib
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from broker import cli
 from broker.client import connect
@@ -51,8 +53,9 @@ async def line(process: Process) -> str:
 
 async def subscribed(site: Any, count: int = 1) -> None:
     """Wait until so many subscriptions stand at the broker."""
-    while sum(s.subscription_count for s in site.broker.shared.sessions.live) < count:
-        await asyncio.sleep(0)
+    sessions = site.broker.shared.sessions.live
+    while sum(s.subscription_count for s in sessions) < count:  # noqa: ASYNC110
+        await asyncio.sleep(0)  # the other process says nothing when it is ready
 
 
 def one_line(err: str) -> bool:
@@ -124,6 +127,21 @@ async def test_publish_tells_which_line_failed(site: Any) -> None:
     code, _, err = await run("publish", "agent.chat.token", "--url", site.server(None), given=given)
     assert code == 1
     assert [told.split(": ")[1] for told in err.splitlines()] == ["line 2", "line 1", "line 3"]
+
+
+async def test_publish_stopped(site: Any) -> None:
+    """Ctrl-C while it waits for a line ends it with 130, and no traceback."""
+    async with (
+        connect(site.server(None)) as client,
+        client.subscribe("workflow.a", "k") as events,
+        started("publish", "workflow.a", "--key", "k", "--url", site.server(None)) as process,
+    ):
+        assert process.stdin is not None
+        process.stdin.write(b"{}\n")
+        await anext(events)
+        process.send_signal(signal.SIGINT)
+        assert b"Traceback" not in (await process.communicate())[1]
+        assert process.returncode == 130
 
 
 async def test_publish_refused(site: Any) -> None:
@@ -300,17 +318,31 @@ async def test_what_show_prints_can_be_used(tmp_path: Path) -> None:
 
 async def test_the_demo_agent_answers(site: Any) -> None:
     """`edgestream demo-agent` goes online, answers, and goes offline when stopped."""
-    async with connect(site.ws) as client, client.subscribe("agent.status") as status:
-        async with started("demo-agent", "--url", site.ws, "--rate", "2000") as process:
-            assert (await anext(status)).body["status"] == "online"
-            async with client.subscribe("agent.chat.turnCompleted", "s") as ends:
-                message = {"sessionId": "s", "messageId": "m", "text": "What is 6*7?"}
-                await client.publish("agent.chat.userMessage", message)
-                assert "42" in (await anext(ends)).body["fullText"]
-            process.send_signal(signal.SIGINT)
-            assert (await anext(status)).body["status"] == "offline"
-            await process.communicate()
-            assert process.returncode == 0
+    async with (
+        connect(site.ws) as client,
+        client.subscribe("agent.status") as status,
+        started("demo-agent", "--url", site.ws, "--rate", "2000") as process,
+    ):
+        assert (await anext(status)).body["status"] == "online"
+        async with client.subscribe("agent.chat.turnCompleted", "s") as ends:
+            message = {"sessionId": "s", "messageId": "m", "text": "What is 6*7?"}
+            await client.publish("agent.chat.userMessage", message)
+            assert "42" in (await anext(ends)).body["fullText"]
+        process.send_signal(signal.SIGINT)
+        assert (await anext(status)).body["status"] == "offline"
+        await process.communicate()
+        assert process.returncode == 0
+
+
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    """Undo what a command that runs in this process configures."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,6 +354,7 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"  edgestream {command}" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("own_logging")
 def test_a_broken_plugin_does_not_break_the_others(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

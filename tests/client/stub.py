@@ -170,3 +170,9 @@ async def stubbed() -> AsyncIterator[Stub]:
 def event(topic: str, n: int, **fields: Any) -> EventMessage:
     """An event whose body is ``{"n": n}``."""
     return EventMessage(topic, 0, {"n": n}, **fields)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until `condition` holds: for what no event announces."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0)  # no passing of time: only the other tasks' turn

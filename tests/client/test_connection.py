@@ -10,7 +10,7 @@ from broker.client import CannotConnect, ClientClosed, ConnectionRefusedByBroker
 from broker.messages import Error, Goodbye, Hello, Ping, Publish
 
 from .conftest import Time
-from .stub import HEARTBEAT_MS, Peer, Stub, event
+from .stub import HEARTBEAT_MS, Peer, Stub, event, until
 from .test_publish import no_wait
 
 TICK = HEARTBEAT_MS / 2000
@@ -40,7 +40,7 @@ async def test_a_given_secret_is_used(stub: Stub) -> None:
 
 async def test_nobody_there_is_told_at_once(unused_tcp_port: int) -> None:
     """The first attempt to connect is not repeated, unless asked for."""
-    with pytest.raises(CannotConnect, match="127.0.0.1"):
+    with pytest.raises(CannotConnect, match="cannot connect"):
         async with connect(f"ws://127.0.0.1:{unused_tcp_port}/ws"):
             pass
 
@@ -184,8 +184,7 @@ async def test_any_sign_of_life_counts(stub: Stub, time: Time, sign: str) -> Non
                 await peer.send(Ping())
             else:
                 await peer.connection.ping()
-            while link_heard(client) == heard:
-                await asyncio.sleep(0)
+            await until(lambda before=heard: link_heard(client) > before)
         await (await client.publish("open.a", {"n": 1}))
     assert len(stub.peers) == 1
 
@@ -197,23 +196,23 @@ def link_heard(client: Any) -> int:
 
 async def test_a_client_that_does_not_read_shows_that_it_lives(stub: Stub, time: Time) -> None:
     """With a full buffer, it sends unasked pongs, and does not call the broker silent."""
-    async with connect(stub.url, sleep=time.sleep, random=no_wait) as client:
-        async with client.subscribe("open.a", buffer=1) as events:
-            peer = stub.peers[0]
-            await peer.send(event("open.a", 1))
-            while not client._gate.is_shut:
-                await asyncio.sleep(0)
-            frames: list[Any] = []
-            process = peer.connection.process_event
-            peer.connection.process_event = (  # type: ignore[method-assign]
-                lambda frame: (frames.append(frame), process(frame))[1]
-            )
-            for _ in range(5):
-                await time.pass_by(TICK)
-            while len(frames) < 5:
-                await asyncio.sleep(0)
-            assert {frame.opcode.name for frame in frames} == {"PONG"}
-            await anext(events)
+    async with (
+        connect(stub.url, sleep=time.sleep, random=no_wait) as client,
+        client.subscribe("open.a", buffer=1) as events,
+    ):
+        peer = stub.peers[0]
+        await peer.send(event("open.a", 1))
+        await until(lambda: client._gate.is_shut)
+        frames: list[Any] = []
+        process = peer.connection.process_event
+        peer.connection.process_event = (  # type: ignore[method-assign]
+            lambda frame: (frames.append(frame), process(frame))[1]
+        )
+        for _ in range(5):
+            await time.pass_by(TICK)
+        await until(lambda: len(frames) >= 5)
+        assert {frame.opcode.name for frame in frames} == {"PONG"}
+        await anext(events)
     assert len(stub.peers) == 1
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from broker.client import Event, Subscription
-from plugins.agent import demo
-from plugins.agent.answers import answer, calculate, tokens
 from plugins.agent.client import AgentClient, connect
-from plugins.agent.demo import DemoAgent
+from plugins.agent.demo import agent as demo
+from plugins.agent.demo.agent import DemoAgent
+from plugins.agent.demo.answers import answer, calculate, tokens
 
 from .test_turn import kinds, until_end
 

@@ -26,7 +26,7 @@ from broker.messages import (
 )
 
 from .conftest import Time
-from .stub import Stub, event
+from .stub import Stub, event, until
 from .test_publish import no_wait
 
 
@@ -45,7 +45,8 @@ async def test_an_event_has_all_that_came_with_it(stub: Stub) -> None:
 async def test_a_live_event_goes_to_each_subscription_that_matches(stub: Stub) -> None:
     """It comes once for the connection; topic, key and group say whose it is."""
     async with (
-        connect(stub.url) as client, client.subscribe("open.>") as everything,
+        connect(stub.url) as client,
+        client.subscribe("open.>") as everything,
         client.subscribe("open.a", "k") as one,
         client.subscribe("open.b", "k") as other,
         client.subscribe("open.a", group="g") as worker,
@@ -64,14 +65,17 @@ async def test_a_live_event_goes_to_each_subscription_that_matches(stub: Stub) -
 
 async def test_a_replayed_event_is_for_its_subscription_alone(stub: Stub) -> None:
     """What answers one subscription is not seen by another of the same topic."""
-    async with connect(stub.url) as client:
-        async with client.subscribe("open.a") as old, client.subscribe("open.>", "k") as new:
-            await stub.peers[0].send(
-                event("open.a", 1, key="k", sub=2), Replayed(2, "c1"), event("open.a", 2, key="k")
-            )
-            assert (await anext(new)).replayed
-            assert await take(new, 1) == [2]
-            assert await take(old, 1) == [2]
+    async with (
+        connect(stub.url) as client,
+        client.subscribe("open.a") as old,
+        client.subscribe("open.>", "k") as new,
+    ):
+        await stub.peers[0].send(
+            event("open.a", 1, key="k", sub=2), Replayed(2, "c1"), event("open.a", 2, key="k")
+        )
+        assert (await anext(new)).replayed
+        assert await take(new, 1) == [2]
+        assert await take(old, 1) == [2]
 
 
 async def test_a_subscription_is_not_live_before_it_stands(stub: Stub) -> None:
@@ -156,8 +160,7 @@ async def test_a_full_buffer_stops_the_reading(stub: Stub) -> None:
 
         flooding = asyncio.create_task(flood())
         assert await take(events, 1) == [0]
-        while peer.connection.transport.get_write_buffer_size() == 0:
-            await asyncio.sleep(0)
+        await until(peer.connection.transport.get_write_buffer_size)
         assert not flooding.done()
         assert len(events._buffer) <= 11
         assert await take(events, total - 1) == list(range(1, total))
@@ -188,76 +191,82 @@ async def test_a_slow_consumer_can_still_wait_for_an_answer(stub: Stub) -> None:
 
 async def test_one_stream_resumes_from_its_last_cursor(stub: Stub, time: Time) -> None:
     """After a cut it asks for what came after; recovered means no gap."""
-    async with connect(stub.url, sleep=time.sleep, random=no_wait) as client:
-        async with client.subscribe("open.a", "k", replay="history") as events:
-            await stub.peers[0].send(event("open.a", 1, key="k", cursor="c1"))
-            await take(events, 1)
-            stub.held = True
-            stub.peers[0].cut()
-            peer = await stub.peer(1)
-            asked = await peer.next(Subscribe)
-            assert (asked.after, asked.replay) == ("c1", "history")
-            await peer.send(
-                Subscribed(asked.id, recovered=True),
-                event("open.a", 2, key="k", cursor="c2", sub=asked.id),
-                Replayed(asked.id, "c2"),
-            )
-            resumed = await anext(events)
-            assert (resumed.body, resumed.after_gap, events.gaps) == ({"n": 2}, False, 0)
-            stub.held = False
+    async with (
+        connect(stub.url, sleep=time.sleep, random=no_wait) as client,
+        client.subscribe("open.a", "k", replay="history") as events,
+    ):
+        await stub.peers[0].send(event("open.a", 1, key="k", cursor="c1"))
+        await take(events, 1)
+        stub.held = True
+        stub.peers[0].cut()
+        peer = await stub.peer(1)
+        asked = await peer.next(Subscribe)
+        assert (asked.after, asked.replay) == ("c1", "history")
+        await peer.send(
+            Subscribed(asked.id, recovered=True),
+            event("open.a", 2, key="k", cursor="c2", sub=asked.id),
+            Replayed(asked.id, "c2"),
+        )
+        resumed = await anext(events)
+        assert (resumed.body, resumed.after_gap, events.gaps) == ({"n": 2}, False, 0)
+        stub.held = False
 
 
 async def test_a_gap_is_told(stub: Stub, time: Time) -> None:
     """recovered: false marks the next event, and counts."""
-    async with connect(stub.url, sleep=time.sleep, random=no_wait) as client:
-        async with client.subscribe("open.a", "k") as events:
-            await stub.peers[0].send(event("open.a", 1, key="k", cursor="c1"))
-            await take(events, 1)
-            stub.held = True
-            stub.peers[0].cut()
-            peer = await stub.peer(1)
-            asked = await peer.next(Subscribe)
-            await peer.send(
-                Subscribed(asked.id, recovered=False), event("open.a", 3, key="k", sub=asked.id)
-            )
-            assert (await anext(events)).after_gap
-            assert events.gaps == 1
-            stub.held = False
+    async with (
+        connect(stub.url, sleep=time.sleep, random=no_wait) as client,
+        client.subscribe("open.a", "k") as events,
+    ):
+        await stub.peers[0].send(event("open.a", 1, key="k", cursor="c1"))
+        await take(events, 1)
+        stub.held = True
+        stub.peers[0].cut()
+        peer = await stub.peer(1)
+        asked = await peer.next(Subscribe)
+        await peer.send(
+            Subscribed(asked.id, recovered=False), event("open.a", 3, key="k", sub=asked.id)
+        )
+        assert (await anext(events)).after_gap
+        assert events.gaps == 1
+        stub.held = False
 
 
 async def test_a_subscription_to_many_streams_has_a_gap(stub: Stub, time: Time) -> None:
     """Without a key there is nothing to resume from: it is made again, and says so."""
-    async with connect(stub.url, sleep=time.sleep, random=no_wait) as client:
-        async with client.subscribe("open.>") as events:
-            stub.peers[0].cut()
-            peer = await stub.peer(1)
-            assert (await peer.next(Subscribe)).after is not None
-            while not events.live:
-                await asyncio.sleep(0)
-            await peer.send(event("open.a", 1, key="k", cursor="c1"), event("open.a", 2))
-            assert [(await anext(events)).after_gap for _ in range(2)] == [True, False]
+    async with (
+        connect(stub.url, sleep=time.sleep, random=no_wait) as client,
+        client.subscribe("open.>") as events,
+    ):
+        stub.peers[0].cut()
+        peer = await stub.peer(1)
+        assert (await peer.next(Subscribe)).after is not None
+        await until(lambda: events.live)
+        await peer.send(event("open.a", 1, key="k", cursor="c1"), event("open.a", 2))
+        assert [(await anext(events)).after_gap for _ in range(2)] == [True, False]
 
 
 @pytest.mark.parametrize("code", ["bad_cursor", "bad_message"])
 async def test_a_refused_cursor_falls_back(stub: Stub, time: Time, code: str) -> None:
     """Where a broker cannot resume, the subscription is made as at first, with a gap."""
-    async with connect(stub.url, sleep=time.sleep, random=no_wait) as client:
-        async with client.subscribe("open.>", "k", replay="snapshot") as events:
-            await stub.peers[0].send(event("open.a", 1, key="k", cursor="c1"))
-            await take(events, 1)
-            stub.held = True
-            stub.peers[0].cut()
-            peer = await stub.peer(1)
-            asked = await peer.next(Subscribe)
-            stub.held = False
-            await peer.send(Error(code, "several streams", False, id=asked.id))
-            again = await peer.next(Subscribe)
-            assert again.replay == "snapshot"
-            assert not again.after
-            while not events.live:
-                await asyncio.sleep(0)
-            await peer.send(event("open.a", 2, key="k"))
-            assert (await anext(events)).after_gap
+    async with (
+        connect(stub.url, sleep=time.sleep, random=no_wait) as client,
+        client.subscribe("open.>", "k", replay="snapshot") as events,
+    ):
+        await stub.peers[0].send(event("open.a", 1, key="k", cursor="c1"))
+        await take(events, 1)
+        stub.held = True
+        stub.peers[0].cut()
+        peer = await stub.peer(1)
+        asked = await peer.next(Subscribe)
+        stub.held = False
+        await peer.send(Error(code, "several streams", False, id=asked.id))
+        again = await peer.next(Subscribe)
+        assert again.replay == "snapshot"
+        assert not again.after
+        await until(lambda: events.live)
+        await peer.send(event("open.a", 2, key="k"))
+        assert (await anext(events)).after_gap
 
 
 async def test_where_live_begins_is_a_cursor_too(stub: Stub, time: Time) -> None:
@@ -353,3 +362,14 @@ async def test_unsubscribed_names_the_subscription(stub: Stub) -> None:
         await stub.peers[0].send(Unsubscribed(message.id))
         await leaving
         stub.held = False
+
+
+async def test_giving_up_on_a_subscription_leaves_none(stub: Stub) -> None:
+    """Cancelled before the broker has confirmed it, it is given back."""
+    stub.held = True
+    async with connect(stub.url) as client:
+        entering = asyncio.create_task(client.subscribe("open.a").__aenter__())
+        await stub.peers[0].next(Subscribe)
+        entering.cancel()
+        assert (await stub.peers[0].next(Unsubscribe)).topic == "open.a"
+        client.subscribe("open.a")

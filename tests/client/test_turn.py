@@ -12,7 +12,7 @@ from broker.codec import JSON
 from broker.messages import Error, Publish
 from broker.plugin import Duplicate, Rejected
 from broker.plugin import Event as Stored
-from plugins.agent import turns
+from plugins.agent import sessions, turns
 from plugins.agent.client import AgentClient, TurnFailed, connect
 from plugins.agent.messages import CHAT, TurnCompleted
 
@@ -91,11 +91,15 @@ async def test_an_exception_ends_the_turn_with_an_error(
     client: AgentClient, watched: Subscription
 ) -> None:
     """The user is told that it failed, and nothing of why; the caller gets the exception."""
-    with pytest.raises(RuntimeError, match="secret"):
+
+    async def fail() -> None:
         async with client.turn("s", "a", turn_id="t", message_id="m") as turn:
             await turn.token("Hel")
             async with turn.tool("search", call_id="c"):
                 raise RuntimeError("a secret")
+
+    with pytest.raises(RuntimeError, match="secret"):
+        await fail()
     *_, tool, last = await until_end(watched)
     assert tool.body["error"] == "search failed"
     assert last.body == {
@@ -140,7 +144,8 @@ async def test_a_turn_that_the_broker_has_ended_is_given_up(
     client: AgentClient, watched: Subscription
 ) -> None:
     """turn_closed comes out of the block, and nothing more is said of the turn."""
-    with pytest.raises(OperationRejected) as caught:
+
+    async def speak_on() -> None:
         async with client.turn("s", "a", turn_id="t") as turn:
             await turn.token("Hel")
             body = {"sessionId": "s", "turnId": "t", "code": "x", "message": "x"}
@@ -148,6 +153,9 @@ async def test_a_turn_that_the_broker_has_ended_is_given_up(
             await turn.token("lo")
             await client.flush()
             await turn.token("!")
+
+    with pytest.raises(OperationRejected) as caught:
+        await speak_on()
     assert caught.value.code == "turn_closed"
     assert kinds(await until_end(watched)) == ["turnStarted", "token", "error"]
 
@@ -180,7 +188,7 @@ class Judge:
     """
 
     def __init__(self, forget: dict[int, str]) -> None:
-        self.session = turns.Session()
+        self.session = sessions.Session()
         self.completed: TurnCompleted | None = None
         self.seen = 0
         self.forget = forget
@@ -189,7 +197,7 @@ class Judge:
         loss = self.forget.get(self.seen)
         turn = self.session.turns.get("t")
         if loss == "turn":
-            self.session = turns.Session()
+            self.session = sessions.Session()
             self.completed = None
         elif loss == "tokens" and turn is not None and self.completed is None:
             turn.next_index //= 2

@@ -138,7 +138,9 @@ def test_a_stream_over_its_bound_keeps_the_newest(count):
     for n in range(count):
         engine.append(Batch([event(key="loud", body=n)], [0], {}, []))
     floor = engine.floor("loud")
-    assert [e.body for e in engine.read("loud", floor, 9)] == list(range(count))[-len(engine.read('loud', floor, 9)) :]
+    assert [e.body for e in engine.read("loud", floor, 9)] == list(range(count))[
+        -len(engine.read("loud", floor, 9)) :
+    ]
     assert min(count, 2) <= len(engine.read("loud", floor, 9)) <= 3
     assert [e.body for e in engine.read("quiet", 0, 9)] == ["first"]
 

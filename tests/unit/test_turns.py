@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.plugin import Duplicate, Event, Rejected, Sender
-from plugins.agent import turns
+from plugins.agent import sessions, turns
 from plugins.agent.messages import CHAT, PREFIX
 
 TURN_OPS = ["thinking", "progress", "action", "suggestions"]
@@ -179,7 +179,7 @@ def answer(session, event):
 @given(st.lists(st.tuples(bodies(), st.sampled_from(SENDERS)), max_size=40))
 def test_every_answer_is_the_model_s(steps):
     """Whoever sends whatever in whatever order: each answer, and the state, is as it has to be."""
-    session, model = turns.Session(), Model()
+    session, model = sessions.Session(), Model()
     for (kind, turn, more), sender in [(("turnStarted", "t", None), SENDERS[0]), *steps]:
         topic = PREFIX + kind
         body = msgspec.convert(fields(kind, turn, more), CHAT[topic])
@@ -193,7 +193,7 @@ def test_every_answer_is_the_model_s(steps):
             continue
         turns.apply(session, event)
         model.apply(kind, turn, more, sender)
-        told = seen(turns.snapshot(session))
+        told = seen(sessions.snapshot(session))
         assert sorted(map(repr, told)) == sorted(map(repr, model.snapshot()))
         order = ["turnStarted", "token", "toolCallStarted", "turnCompleted", "error"]
         for one in {turn for _, turn, _ in told}:
@@ -203,7 +203,7 @@ def test_every_answer_is_the_model_s(steps):
 
 def test_ended_turns_are_forgotten_and_open_ones_are_not():
     """A session that goes on for ever keeps its open turns, and a bounded rest."""
-    session = turns.Session()
+    session = sessions.Session()
 
     def take(kind, turn, more=None):
         topic = PREFIX + kind

@@ -15,8 +15,8 @@ import uvloop
 
 from broker.client import ClientError, Event
 from broker.command import Command
-from plugins.agent.answers import Answer, answer, tokens
 from plugins.agent.client import AgentClient, Turn, connect
+from plugins.agent.demo.answers import Answer, answer, tokens
 
 log = structlog.get_logger("edgestream.demo")
 

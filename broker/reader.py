@@ -1,0 +1,115 @@
+"""One connection as a subscriber: its subscriptions, and its queue for each namespace."""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import UNSET, UnsetType
+
+from broker.errors import Rejected
+from broker.messages import Subscribe, Subscribed, Unsubscribe, Unsubscribed
+from broker.namespace import Namespace
+from broker.outbox import Outbox
+from broker.queue import Queue
+from broker.replay import Replay, ReplayEnd, Subscription
+
+Wish = tuple[str, str | None]
+"""What names a subscription: pattern and key."""
+
+
+class Reader:
+    """Makes, replaces and gives back the subscriptions of one connection.
+
+    Args:
+        outbox: the connection's.
+        limit: how many it may hold.
+    """
+
+    __slots__ = ("_limit", "_outbox", "_queues", "_subscriptions")
+
+    def __init__(self, outbox: Outbox, limit: int) -> None:
+        self._outbox = outbox
+        self._limit = limit
+        self._queues: dict[Namespace, Queue] = {}
+        self._subscriptions: dict[Wish, Subscription] = {}
+
+    def __len__(self) -> int:
+        return len(self._subscriptions)
+
+    @property
+    def queues(self) -> Mapping[Namespace, Queue]:
+        return self._queues
+
+    def subscribe(self, message: Subscribe, namespaces: Sequence[Namespace]) -> None:
+        """Make a subscription live, after its replay where there is one, and answer.
+
+        The same pattern and key again replace a subscription: what that one had still
+        to get is not lost.
+
+        Raises:
+            Rejected: ``too_many_subscriptions``.
+        """
+        wish = _wish(message)
+        key = wish[1]
+        older = self._subscriptions.get(wish)
+        if older is None and len(self._subscriptions) >= self._limit:
+            raise Rejected("too_many_subscriptions", f"a connection has at most {self._limit}")
+        replayed = [n for n in namespaces if message.replay != "none" or n.plugin.retained]
+        cursor: str | UnsetType = UNSET
+        if not replayed and key is not None and len(namespaces) == 1:
+            cursor = namespaces[0].fanout.cursor(namespaces[0].position)
+        self._outbox.reply(Subscribed(message.id, cursor))
+        coalesce = message.coalesce == "auto"
+        subscription = Subscription(message.id, message.topic, key, namespaces, coalesce)
+        end = ReplayEnd(message.id, len(replayed))
+        for namespace in namespaces:
+            self._attach(namespace, subscription, older, end if namespace in replayed else None)
+        if older is not None:
+            self._detach(older)
+        self._subscriptions[wish] = subscription
+
+    def unsubscribe(self, message: Unsubscribe) -> None:
+        """Give a subscription back, and answer: nothing of it follows.
+
+        Raises:
+            Rejected: ``not_subscribed``.
+        """
+        subscription = self._subscriptions.get(_wish(message))
+        if subscription is None or message.group is not UNSET:
+            raise Rejected("not_subscribed", "there is no such subscription")
+        del self._subscriptions[_wish(message)]
+        self._detach(subscription)
+        self._outbox.reply(Unsubscribed(message.id))
+
+    def close(self) -> None:
+        """The connection is gone: give back everything."""
+        for subscription in self._subscriptions.values():
+            self._detach(subscription)
+        self._subscriptions.clear()
+
+    def _attach(
+        self,
+        namespace: Namespace,
+        subscription: Subscription,
+        older: Subscription | None,
+        end: ReplayEnd | None,
+    ) -> None:
+        queue = self._queues.get(namespace)
+        if queue is None:
+            weight = namespace.settings.weight
+            queue = Queue(self._outbox, self._outbox.codec, namespace, weight)
+            self._queues[namespace] = queue
+        queue.add(subscription, replaces=older)
+        readers = namespace.fanout.subscriptions
+        readers.add(subscription.pattern, subscription.key, queue)
+        if end is not None:
+            one = subscription.key is not None and len(subscription.namespaces) == 1
+            queue.replay(Replay(subscription, end, namespace.fanout.cursor if one else None))
+
+    def _detach(self, subscription: Subscription) -> None:
+        for namespace in subscription.namespaces:
+            queue = self._queues[namespace]
+            namespace.fanout.subscriptions.remove(subscription.pattern, subscription.key, queue)
+            queue.remove(subscription)
+
+
+def _wish(message: Subscribe | Unsubscribe) -> Wish:
+    return message.topic, None if message.key is UNSET else message.key

@@ -1,0 +1,70 @@
+"""Every connection of the broker, and what they share."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from broker.auth import Principal
+from broker.config import Config
+from broker.errors import ErrorInfo
+from broker.outbox import Outbox
+from broker.plugin import Sender
+from broker.reader import Reader
+from broker.scheduler import Scheduler
+
+
+class Connected(Protocol):
+    """One connection, as the broker sees all of them (`broker.session.Session`)."""
+
+    @property
+    def server(self) -> str | None: ...
+
+    @property
+    def principal(self) -> Principal: ...
+
+    @property
+    def sender(self) -> Sender: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    @property
+    def reader(self) -> Reader: ...
+
+    def end(self, code: int, reason: str = "") -> None:
+        """Say goodbye, and close."""
+
+
+@dataclass(slots=True)
+class Sessions:
+    """Every connection of the broker, and what they share.
+
+    Attributes:
+        errors: how many of each error code were sent.
+        opened: how many connections there ever were.
+    """
+
+    config: Config
+    scheduler: Scheduler
+    codes: Mapping[str, ErrorInfo]
+    live: set[Connected] = field(default_factory=set)
+    errors: Counter[str] = field(default_factory=Counter)
+    opened: int = 0
+    _identities: dict[tuple[str | None, str, str], Connected] = field(default_factory=dict)
+
+    def identify(self, session: Connected, client: str) -> None:
+        """`session` is from now on the one of its client; an older one ends with 4010."""
+        identity = (session.server, session.principal.name, client)
+        older = self._identities.get(identity)
+        self._identities[identity] = session
+        if older is not None and older is not session:
+            older.end(4010)
+
+    def forget(self, session: Connected) -> None:
+        self.live.discard(session)
+        client = session.sender.client
+        if client is not None:
+            identity = (session.server, session.principal.name, client)
+            if self._identities.get(identity) is session:
+                del self._identities[identity]

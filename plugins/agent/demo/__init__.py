@@ -1,0 +1,1 @@
+"""The demo: an agent without a language model, and the command that shows it at work."""

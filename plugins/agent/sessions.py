@@ -1,0 +1,92 @@
+"""What the stream of one session has come to, and how to tell it."""
+
+from collections import deque
+from collections.abc import Iterator
+
+from broker.plugin import Event, Sender
+from plugins.agent.messages import PREFIX, Token
+
+
+class Turn:
+    """One turn: what a repeat needs to know, and while it can be shown, what it said.
+
+    Attributes:
+        id: its own, and `agent_id` its agent's.
+        owner: who started it.
+        next_index: the index of the next token.
+        tools: the ids of its tool calls, and of those that are done (`tools_done`).
+        tools_open: the toolCallStarted of those that are not, while the turn is open.
+        saved: the messageIds of its messageSaved.
+        ending: a digest of what ended it; None while it is open.
+        shown: its turnStarted, and its end; empty once a later turn has ended.
+        parts: its text so far; empty where the end has the full text.
+    """
+
+    __slots__ = (
+        "agent_id", "ending", "id", "is_last", "next_index", "owner", "parts", "saved", "shown",
+        "tools", "tools_done", "tools_open",
+    )  # fmt: skip
+
+    def __init__(self, started: Event) -> None:
+        self.id: str = started.body.turnId
+        self.agent_id: str = started.body.agentId
+        self.owner: Sender = started.sender
+        self.next_index = 0
+        self.is_last = False
+        self.tools: set[str] = set()
+        self.tools_done: set[str] = set()
+        self.tools_open: dict[str, Event] = {}
+        self.saved: set[str] = set()
+        self.ending: bytes | None = None
+        self.shown: list[Event] = [started]
+        self.parts: list[str] = []
+
+    def forget(self) -> None:
+        """Keep only what notices repeats."""
+        self.shown.clear()
+        self.parts.clear()
+
+
+class Session:
+    """The state of one stream of `agent.chat`."""
+
+    __slots__ = ("ended", "messages", "turns")
+
+    def __init__(self) -> None:
+        self.turns: dict[str, Turn] = {}
+        self.ended: deque[str] = deque()  # ids of ended turns, oldest first
+        self.messages: dict[tuple[str, str], None] = {}  # (topic, messageId), oldest first
+
+    def open_turns(self) -> list[Turn]:
+        return [turn for turn in self.turns.values() if turn.ending is None]
+
+
+def snapshot(session: Session) -> Iterator[Event]:
+    """The session in as few events as it can be told.
+
+    Its open turns, or the last one that ended: turnStarted, the text so far as one
+    token event, the open tool calls; for an ended one turnCompleted, or text and error.
+    """
+    turns = session.open_turns()
+    if not turns and session.ended:
+        turns = [session.turns[session.ended[-1]]]
+    for turn in turns:
+        started, *end = turn.shown
+        yield started
+        if turn.parts:
+            yield _text(turn, started)
+        yield from turn.tools_open.values()
+        yield from end
+
+
+def _text(turn: Turn, started: Event) -> Event:
+    body = Token(
+        sessionId=started.key,
+        turnId=turn.id,
+        agentId=turn.agent_id,
+        token="".join(turn.parts),
+        tokenIndex=0,
+        isLast=turn.is_last,
+        tokenCount=turn.next_index,
+    )
+    return Event.of(PREFIX + "token", started.key, body, started.time, turn.owner)

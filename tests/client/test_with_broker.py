@@ -1,0 +1,74 @@
+"""The client at a real broker: nothing lost, nothing twice, whatever is cut."""
+
+from typing import Any
+
+import pytest
+
+from broker.client import Client, connect
+
+from .stub import until
+from .test_publish import no_wait
+
+TOTAL = 3000
+
+
+def cut(client: Client) -> None:
+    """Cut the client's TCP connection."""
+    link = client._upkeep._link
+    if link is not None:
+        link.abort()
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_a_publisher_is_cut_again_and_again(site: Any, codec: Any) -> None:
+    """With `dedupe`, each message arrives exactly once and in order."""
+    url = site.server("bas")
+    async with (
+        connect(url, random=no_wait, codec=codec, max_in_flight=50) as publisher,
+        connect(url) as reader,
+        reader.subscribe("workflow.step", "k") as events,
+    ):
+        for n in range(TOTAL):
+            await publisher.publish("workflow.step", {"n": n}, key="k", dedupe=str(n))
+            if n % 500 == 499:
+                cut(publisher)
+        assert [(await anext(events)).body["n"] for _ in range(TOTAL)] == list(range(TOTAL))
+
+
+async def test_a_slow_reader_gets_everything(site: Any) -> None:
+    """A consumer behind a small buffer slows its own connection only, and misses nothing."""
+    url = site.server("bas")
+    text = "x" * 1000
+    async with (
+        connect(url) as publisher,
+        connect(url) as reader,
+        reader.subscribe("workflow.step", "k", buffer=8) as events,
+    ):
+        for n in range(TOTAL):
+            await publisher.publish("workflow.step", {"n": n, "text": text}, key="k")
+        await publisher.flush()
+        assert len(events._buffer) < TOTAL
+        received = [(await anext(events)).body["n"] for _ in range(TOTAL)]
+    assert received == list(range(TOTAL))
+
+
+async def test_closing_while_nothing_is_read(site: Any) -> None:
+    """A client with a full buffer closes in good order all the same."""
+    url = site.server("bas")
+    async with connect(url) as publisher, connect(url) as reader:
+        reader.subscribe("workflow.step", "k", buffer=1)
+        for n in range(100):
+            await publisher.publish("workflow.step", {"n": n}, key="k")
+            await publisher.flush()
+        await until(lambda: reader._gate.is_shut)
+
+
+async def test_a_second_process_of_the_same_client(site: Any) -> None:
+    """It takes the place of the first, which is told not to come back."""
+    url = site.server("bas")
+    async with connect(url, client="0123456789abcdef") as first:
+        await first.flush()
+        async with connect(url, client="0123456789abcdef") as second:
+            await until(lambda: first._upkeep.failure is not None)
+            await (await second.publish("workflow.step", {}, key="k"))
+    assert "4010" in str(first._upkeep.failure)
