@@ -1,9 +1,7 @@
 """One WebSocket connection: bytes in, messages to its session, messages out.
 
 The handshake, the rules and the closing behaviour are the Sans-I/O
-`ServerProtocol` of the `websockets` library. The common frame (masked, final,
-complete in the buffer, of the connection's own type) takes a short way past it;
-every other frame is handed to it whole. No task and no await per message.
+`ServerProtocol` of the `websockets` library. No task and no await per message.
 """
 
 import asyncio
@@ -12,13 +10,13 @@ from collections.abc import Hashable
 from typing import Any, cast
 
 import structlog
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import CLOSED, OPEN
 
 from broker.errors import CLOSES, Closed
 from broker.messages import Ping
 from broker.session import Session
+from broker.transports.frames import BINARY, TEXT, FrameReader
 from broker.transports.handshake import (
     Target,
     codec_of,
@@ -29,11 +27,6 @@ from broker.transports.handshake import (
 )
 from broker.transports.heartbeat import Pulse
 from broker.transports.port import Port
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # no compiler was there when websockets was installed
-    from websockets.utils import apply_mask
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +46,7 @@ _VIEW = memoryview(_BUFFER)
 
 
 class WebSocketConnection(asyncio.BufferedProtocol):
-    """The server's end of one WebSocket connection. See `Wire` and `Beating`.
+    """The server's end of one WebSocket connection. See `Wire`, `Receiver`, `Beating`.
 
     Args:
         port: what all connections of the one port share.
@@ -61,8 +54,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_close_timer", "_common", "_connections", "_deflates", "_fragments", "_held", "_ignored",
-        "_need", "_pinged", "_plain", "_port", "_protocol", "_session", "_tail", "_transport",
+        "_close_timer", "_connections", "_deflates", "_frames", "_held", "_ignored", "_pinged",
+        "_port", "_protocol", "_session", "_transport",
         "bytes_in", "bytes_out", "heard", "opened", "peer", "pulse", "spoke", "writable",
     )  # fmt: skip
 
@@ -71,14 +64,11 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._connections = connections
         self._protocol = sans_io(port.config)
         self._session: Session | None = None
-        self._plain = False  # between messages of an open connection: the short way is right
-        self._common = 0x81
         self._deflates = False
-        self._fragments: list[bytes] = []
-        self._tail = bytearray()
-        self._need = 0
         self._ignored = 0
         self._held: set[Hashable] = set()
+        limit = port.config.limits.max_message_bytes
+        self._frames = FrameReader(self._protocol, limit, self._held, self)
         self._close_timer: asyncio.TimerHandle | None = None
         self._pinged = False
         self.writable = True
@@ -101,7 +91,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def data_received(self, data: bytes) -> None:
         """The upgrade request, handed over by the HTTP server."""
-        self._frames(data)
+        self._frames.ask(data)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _VIEW
@@ -109,12 +99,12 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, size: int) -> None:
         self.bytes_in += size
         self.heard = True
-        tail = self._tail
-        if not tail:
-            self._consume(_BUFFER, size)
-        else:
-            tail += _VIEW[:size]
-            self._consume_tail()
+        if self._protocol.state is not OPEN:
+            self._ignored += size
+            if self._ignored > IGNORED_BYTES:
+                self._transport.abort()
+                return
+        self._frames.feed(_BUFFER, size)
         if not self._port.scheduler.read(size):
             self.hold("budget")
             self._port.scheduler.next_turn(self._in_budget)
@@ -134,7 +124,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             self._session.outbox.touch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._plain = self.writable = False
+        self._frames.plain = self.writable = False
         self._connections.discard(self)
         self._port.heartbeat.discard(self)
         if self._close_timer is not None:
@@ -166,32 +156,34 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._held.discard(reason)
         if self._held or self._transport.is_closing():
             return
-        self._consume_tail()
+        self._frames.go_on()
         if not self._held and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def send(self, payload: bytes) -> None:
-        if not self._plain and self._protocol.state is not OPEN:
+        if not self._frames.plain and self._protocol.state is not OPEN:
             return
         self.spoke = True
         if self._deflates:
-            send = self._protocol.send_text if self._common == 0x81 else self._protocol.send_binary
-            send(payload)
+            if self._frames.first == TEXT:
+                self._protocol.send_text(payload)
+            else:
+                self._protocol.send_binary(payload)
             self._write_protocol()
             return
         size = len(payload)
         if size < 126:
-            head = bytes((self._common, size))
+            head = bytes((self._frames.first, size))
         elif size < 65_536:
-            head = _HEAD_16.pack(self._common, 126, size)
+            head = _HEAD_16.pack(self._frames.first, 126, size)
         else:
-            head = _HEAD_64.pack(self._common, 127, size)
+            head = _HEAD_64.pack(self._frames.first, 127, size)
         self.bytes_out += size + len(head)
         self._transport.write(head + payload)
 
     def close(self, code: int, reason: str) -> None:
         if self._protocol.state is OPEN:
-            self._plain = False
+            self._frames.plain = False
             self._protocol.send_close(code, reason)
             self._write_protocol()
             self._expect_end()
@@ -212,92 +204,12 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         if self._session is not None:
             self._session.end(4110)
 
-    # ------------------------------------------------------------- bytes to frames
-
-    def _consume(self, data: bytearray, size: int) -> None:
-        """Take every complete frame out of `data`; keep the rest for later."""
-        if self._protocol.state is not OPEN:
-            self._frames(data[:size])
-            self._ignored += size
-            if self._ignored > IGNORED_BYTES:
-                self._transport.abort()
-            return
-        position = 0
-        limit = self._port.config.limits.max_message_bytes
-        self._need = 0
-        while size - position >= 2 and not self._held:
-            length = data[position + 1]
-            start = position + 6
-            if length < 0x80:  # not masked, which is not allowed: it knows what to say
-                self._frames(data[position:size])
-                return
-            if length == 0xFE:
-                start += 2
-                if start > size:
-                    break
-                length = (data[position + 2] << 8) | data[position + 3]
-            elif length == 0xFF:
-                start += 8
-                if start > size:
-                    break
-                length = int.from_bytes(data[position + 2 : position + 10], "big")
-            else:
-                length &= 0x7F
-            if length > limit:
-                self._frames(data[position:size])
-                return
-            stop = start + length
-            if stop > size:
-                self._need = stop - position
-                break
-            if data[position] == self._common and self._plain:
-                self._message(apply_mask(data[start:stop], data[start - 4 : start]))
-            else:
-                self._frames(data[position:stop])
-            position = stop
-        if position < size and not self._transport.is_closing():
-            self._tail = data[position:size] + self._tail
-
-    def _consume_tail(self) -> None:
-        tail = self._tail
-        if tail and len(tail) >= self._need:
-            self._tail = bytearray()
-            self._consume(tail, len(tail))
-
     def _in_budget(self) -> None:
         self.release("budget")
 
-    def _frames(self, data: bytes | bytearray) -> None:
-        """The long way: let the Sans-I/O protocol say what these bytes are."""
-        protocol = self._protocol
-        protocol.receive_data(bytes(data))
-        for event in protocol.events_received():
-            if isinstance(event, Request):
-                self._shake_hands(event)
-            elif isinstance(event, Frame):
-                self._frame(event)
-        self._write_protocol()
-        self._plain = protocol.state is OPEN and not self._fragments and self._session is not None
-        if protocol.state is not OPEN and self._session is not None:
-            self._expect_end()
+    # ------------------------------------------------------------- Receiver
 
-    def _frame(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
-            if (frame.opcode is Opcode.TEXT) != (self._common == 0x81):
-                self._refuse(1003, CLOSES[1003].reason)
-                return
-        elif frame.opcode is Opcode.PING and not self.writable:
-            self.hold("pongs")  # or they would pile up behind a socket that is not read
-            return
-        elif frame.opcode is not Opcode.CONT:
-            return
-        self._fragments.append(bytes(frame.data))
-        if frame.fin:
-            whole = b"".join(self._fragments)
-            self._fragments.clear()
-            self._message(whole)
-
-    def _message(self, payload: bytes) -> None:
+    def message(self, payload: bytes) -> None:
         session = self._session
         if session is None or self._protocol.state is not OPEN:
             return  # it came behind what ended the connection
@@ -309,9 +221,21 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             log.exception("connection failed", connection=session.name)
             self._refuse(1011, "internal error")
 
+    def wrong_type(self) -> None:
+        self._refuse(1003, CLOSES[1003].reason)
+
+    def pinged(self) -> None:
+        if not self.writable:
+            self.hold("pongs")  # or they would pile up behind a socket that is not read
+
+    def handled(self) -> None:
+        self._write_protocol()
+        if self._protocol.state is not OPEN and self._session is not None:
+            self._expect_end()
+
     # ------------------------------------------------------------- opening and closing
 
-    def _shake_hands(self, request: Request) -> None:
+    def request(self, request: Request) -> None:
         protocol = self._protocol
         wanted = target(request)
         if wanted is None:
@@ -331,7 +255,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def _open(self, wanted: Target) -> None:
         codec = codec_of(self._protocol)
-        self._common = 0x82 if codec.binary else 0x81
+        self._frames.first = BINARY if codec.binary else TEXT
         try:
             self._session = self._port.admit(self, codec, wanted, self.peer)
         except Closed as refusal:
