@@ -54,7 +54,7 @@ async def line(process: Process) -> str:
 async def subscribed(site: Any, count: int = 1) -> None:
     """Wait until so many subscriptions stand at the broker."""
     sessions = site.broker.shared.sessions.live
-    while sum(s.subscription_count for s in sessions) < count:  # noqa: ASYNC110
+    while sum(len(s.reader) for s in sessions) < count:  # noqa: ASYNC110
         await asyncio.sleep(0)  # the other process says nothing when it is ready
 
 
