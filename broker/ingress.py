@@ -20,6 +20,10 @@ from broker.outbox import Receipts
 from broker.plugin import Sender
 
 
+RELEASED = 16
+"""How many held connections are let in again in one turn, at most."""
+
+
 class Publisher(Protocol):
     """A connection, as far as a namespace it publishes to needs to know it."""
 
@@ -114,12 +118,15 @@ class Intake:
         bound = self._bound
         return self.messages * 2 <= bound.messages and self.bytes * 2 <= bound.bytes
 
-    def release_one(self) -> None:
-        """Let one held connection be read again, if there is room.
+    def release_some(self) -> None:
+        """Let held connections be read again, while there is room.
 
-        One at a time: together they would refill the queue at once.
+        A few at a time: each may bring a whole read, and together they would refill
+        the queue at once.
         """
-        if self.held and self.has_room:
+        for _ in range(min(RELEASED, len(self.held))):
+            if not self.has_room:
+                return
             ingress = self.held.popleft()
             ingress.held = False
             ingress.publisher.release(self)

@@ -25,9 +25,6 @@ OVERRUN = 10 * SLICE
 READ_BYTES = 256 << 10
 """How much all connections together may bring in one turn."""
 
-RESUMED = 4
-"""How many connections that had to wait for their turn to be read may go on in one turn."""
-
 
 class Scheduler:
     """The broker's turn of the loop.
@@ -44,7 +41,7 @@ class Scheduler:
         self._call_soon = call_soon
         self._woken = False
         self._touched: list[Outbox] = []
-        self._starved: deque[Callable[[], None]] = deque()
+        self._starved: deque[tuple[Callable[[], None], int]] = deque()
 
     def wake(self) -> None:
         """There is work: see to it that there is a turn."""
@@ -62,9 +59,10 @@ class Scheduler:
         self.read_room -= size
         return self.read_room > 0
 
-    def next_turn(self, resume: Callable[[], None]) -> None:
-        """Call `resume`, which lets a connection be read again, in a turn with room for it."""
-        self._starved.append(resume)
+    def next_turn(self, resume: Callable[[], None], size: int) -> None:
+        """Let a connection that has just brought `size` bytes be read again, by `resume`,
+        in a turn that has room for as much."""
+        self._starved.append((resume, size))
         self.wake()
 
     def turn(self) -> None:
@@ -74,13 +72,19 @@ class Scheduler:
             if namespace.intake.ready:
                 self._run(namespace)
             if namespace.intake.held:
-                namespace.intake.release_one()
+                namespace.intake.release_some()
         self.flush()
-        for _ in range(min(RESUMED, len(self._starved))):
-            self._starved.popleft()()
+        self._resume()
         self._woken = False
         if self._touched or self._starved or self._busy():
             self.wake()
+
+    def _resume(self) -> None:
+        room = READ_BYTES
+        while self._starved and room > 0:
+            resume, size = self._starved.popleft()
+            room -= size
+            resume()
 
     def _busy(self) -> bool:
         for namespace in self.namespaces:

@@ -107,7 +107,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._frames.feed(_BUFFER, size)
         if not self._port.scheduler.read(size):
             self.hold("budget")
-            self._port.scheduler.next_turn(self._in_budget)
+            self._port.scheduler.next_turn(self._in_budget, size)
 
     def eof_received(self) -> None:
         return None

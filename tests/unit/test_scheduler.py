@@ -182,7 +182,7 @@ def test_the_budget_of_a_turn():
     assert not scheduler.read(10 << 20)
     resumed = []
     for n in range(10):
-        scheduler.next_turn(lambda n=n: resumed.append(n))
+        scheduler.next_turn(lambda n=n: resumed.append(n), 64 << 10)
     loop.turn()
     assert 0 < len(resumed) < 10
     assert scheduler.read(1000)
@@ -228,7 +228,7 @@ def test_a_connection_that_fills_two_namespaces_waits_for_both():
         session.receive(JSON.encode_any(batch))
     assert wire.held
     one.run(float("inf"))
-    one.intake.release_one()
+    one.intake.release_some()
     assert wire.held, "the second namespace is still full"
     loop.run()
     assert not wire.held
