@@ -266,6 +266,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def _refuse(self, code: int, reason: str) -> None:
         self._port.refused[code] += 1
+        name = self._session.name if self._session is not None else None
+        log.info("connection refused", connection=name, code=code, reason=reason)
         self.close(code, reason)
 
     def _expect_end(self) -> None:

@@ -36,8 +36,9 @@ def find_chromium() -> str:
         return chosen
     found = _on_path()
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "update", "-qq"], check=False)
-        subprocess.run([*INSTALL.split(), "-qq"], check=False, stdout=subprocess.DEVNULL)
+        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-qq"], check=False, env=quiet)
+        subprocess.run([*INSTALL.split(), "-qq"], check=False, env=quiet, stdout=subprocess.DEVNULL)
         found = _on_path()
     if found is None:
         raise NoChromiumError(f"no Chromium was found; run `sudo {INSTALL}` or set $CHROMIUM")
