@@ -124,31 +124,33 @@ class Queue:
             Gone: this reader is too far behind.
         """
         if self._lanes is None:
-            items = self._take_live(limit)
-        elif self._replays and (self._replays[0].began or not self._lanes):
+            return self._take_live(limit)
+        if self._replays and (self._replays[0].began or not self._lanes):
             items = self._take_replay(self._replays[0], limit)
         else:
             items = self._lanes.take(limit, merge=not self._strict)
             if self._replays and not self._lanes:  # now, or new events would come before it
                 items += self._take_replay(self._replays[0], limit)
-        if self._lanes is not None and not self._lanes and not self._replays:
+        if not self._lanes and not self._replays:
             self._lanes = None
-        self.waiting = bool(self._items or self._lanes or self._replays)
+        self.waiting = bool(self._lanes or self._replays)
         self.delivered += len(items)
         return items
 
     def _take_live(self, limit: int) -> list[bytes]:
+        items = self._items
         if self._size <= limit:
-            items = self._items
             self._items, self._events, self._size = [], [], 0
-            return items
-        count = size = 0
-        while size < limit:
-            size += len(self._items[count])
-            count += 1
-        items = self._items[:count]
-        del self._items[:count], self._events[:count]
-        self._size -= size
+            self.waiting = False
+        else:
+            count = size = 0
+            while size < limit:
+                size += len(items[count])
+                count += 1
+            items = items[:count]
+            del self._items[:count], self._events[:count]
+            self._size -= size
+        self.delivered += len(items)
         return items
 
     def _take_replay(self, replay: Replay, limit: int) -> list[bytes]:

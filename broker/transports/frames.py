@@ -55,7 +55,8 @@ class FrameReader:
 
     Attributes:
         first: the first byte of a final frame of the connection's own type.
-        plain: an open connection between two messages: the quick way is right.
+        plain: an open connection between two messages: the quick way is right. Whoever
+            closes the connection takes it back.
     """
 
     __slots__ = (
@@ -152,6 +153,8 @@ class FrameReader:
 
     def _frame(self, frame: Frame) -> None:
         opcode = frame.opcode
+        if self._protocol.state is not OPEN:
+            return  # it came behind what ended the connection
         if opcode is Opcode.PING:
             self._receiver.pinged()
         elif opcode is Opcode.TEXT or opcode is Opcode.BINARY or opcode is Opcode.CONT:

@@ -99,7 +99,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, size: int) -> None:
         self.bytes_in += size
         self.heard = True
-        if self._protocol.state is not OPEN:
+        if not self._frames.plain and self._protocol.state is not OPEN:
             self._ignored += size
             if self._ignored > IGNORED_BYTES:
                 self._transport.abort()
@@ -211,8 +211,8 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def message(self, payload: bytes) -> None:
         session = self._session
-        if session is None or self._protocol.state is not OPEN:
-            return  # it came behind what ended the connection
+        if session is None:
+            return  # it came behind what refused the connection
         try:
             session.receive(payload)
         except UnicodeDecodeError:
