@@ -221,29 +221,44 @@ def check_json(value: Any) -> None:
     No bytes or extension types, string keys, finite numbers, integers of at most
     64 bits, at most `MAX_DEPTH` levels.
     """
-    stack: list[tuple[str, int, Any]] = [("$", 0, value)]
+    # A place is its parent's place and its own name: the path is only spelled out for an
+    # error, since the paths of all items could take far more memory than the body.
+    stack: list[tuple[_Place, int, Any]] = [(None, 0, value)]
     while stack:
-        path, depth, item = stack.pop()
+        place, depth, item = stack.pop()
         kind = type(item)
         if kind is str or kind is bool or item is None:
             continue
         if kind is int:
             if not MIN_INT64 <= item <= MAX_UINT64:
-                raise _bad_body(path, "an integer has at most 64 bits")
+                raise _bad_body(_spelled(place), "an integer has at most 64 bits")
         elif kind is float:
             if item - item != 0:  # infinite, or not a number
-                raise _bad_body(path, "a number must be finite")
+                raise _bad_body(_spelled(place), "a number must be finite")
         elif kind is not dict and kind is not list:
-            raise _bad_body(path, f"JSON has no {_json_name(item)}")
+            raise _bad_body(_spelled(place), f"JSON has no {_json_name(item)}")
         elif depth == MAX_DEPTH:
-            raise _bad_body(path, f"the body is nested deeper than {MAX_DEPTH} levels")
+            why = f"the body is nested deeper than {MAX_DEPTH} levels"
+            raise _bad_body(_spelled(place), why)
         elif kind is list:
-            stack.extend((f"{path}[{i}]", depth + 1, x) for i, x in enumerate(item))
+            stack.extend(((place, i), depth + 1, x) for i, x in enumerate(item))
         else:
             for name, x in item.items():
                 if type(name) is not str:
-                    raise _bad_body(path, "the keys of an object are strings")
-                stack.append((f"{path}.{name}", depth + 1, x))
+                    raise _bad_body(_spelled(place), "the keys of an object are strings")
+                stack.append(((place, name), depth + 1, x))
+
+
+_Place = tuple[Any, str | int] | None
+
+
+def _spelled(place: _Place) -> str:
+    """A place as a path, such as ``$.arguments.list[3]``; a long name is cut short."""
+    steps: list[str] = []
+    while place is not None:
+        place, name = place
+        steps.append(f"[{name}]" if isinstance(name, int) else "." + name[:40])
+    return "$" + "".join(reversed(steps))
 
 
 def _fields(body: Struct) -> dict[str, Any]:

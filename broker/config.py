@@ -23,7 +23,7 @@ T = TypeVar("T")
 ENV_PREFIX = "EDGESTREAM_"
 
 Positive = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(ge=0.01, le=31_536_000)]
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,6 +182,8 @@ def _check_servers(config: Config) -> None:
         if re.fullmatch(r"[A-Za-z0-9_-]+", name) is None:
             raise ConfigError(f"servers.{name}", "a name has letters, digits, '_' and '-' only")
         for namespace in server.namespaces:
+            if server.namespaces.count(namespace) > 1:
+                raise ConfigError(f"servers.{name}.namespaces", f"{namespace!r} stands there twice")
             if namespace not in config.namespaces:
                 raise ConfigError(
                     f"servers.{name}.namespaces", f"there is no namespace {namespace!r}"

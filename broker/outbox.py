@@ -133,6 +133,8 @@ class Outbox:
             try:
                 events = self._take_events()
             except Gone:
+                if items:
+                    self.wire.send(self.codec.pack(items))
                 self.too_slow()
                 return
             items = [*items, *events] if items else events

@@ -275,7 +275,8 @@ def _bind(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except OSError as error:
-        raise ConfigError("listen", f"{host}:{port} is not to be had: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "not an address"
+        raise ConfigError("listen", f"{host}:{port} is not to be had: {why}") from None
     bound.setblocking(False)
     return bound

@@ -52,6 +52,9 @@ def _run(command: Command, args: Namespace) -> int:
         # Our reader has seen enough. Keep the interpreter from flushing to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (ValueError, OverflowError, RecursionError) as error:
+        sys.stderr.write(f"edgestream: this cannot be sent: {error}\n")
+        return 1
     except EdgestreamError as error:
         sys.stderr.write(f"edgestream: {error}\n")
         return _exit_code(error)

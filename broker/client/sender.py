@@ -109,10 +109,17 @@ class Sender:
         dedupe: str | None,
         on_rejected: OnRejected | None,
     ) -> Receipt:
-        """Put one message in the queue, whether there is room or not."""
+        """Put one message in the queue, whether there is room or not.
+
+        Raises:
+            UnicodeEncodeError: the topic, the key or the name is no text that can be sent.
+        """
         if self._failure is not None:
             raise self._failure
         raw = self._codec.encode_any(body)
+        for text in (topic, key, dedupe):
+            if text is not None:
+                text.encode()  # here, where its author hears of it; never in the batch
         message = Publish(
             topic,
             Raw(raw),

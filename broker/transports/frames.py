@@ -21,6 +21,12 @@ try:
 except ImportError:  # no compiler was there when websockets was installed
     from websockets.utils import apply_mask
 
+MOST_FRAMES = 1024
+"""How many frames of one connection are taken at once; one that takes the long way
+counts as `LONG_WAY`. What is left waits for the connection's next turn."""
+
+LONG_WAY = 16
+
 TEXT, BINARY = 0x81, 0x82
 """The first byte of a final frame."""
 
@@ -39,6 +45,9 @@ class Receiver(Protocol):
 
     def pinged(self) -> None:
         """A control ping came; the library has its answer ready."""
+
+    def had_enough(self) -> None:
+        """So many frames were taken at once that others should have their turn."""
 
     def handled(self) -> None:
         """The library has looked at a frame: it may have something to say."""
@@ -73,7 +82,7 @@ class FrameReader:
         self._limit = limit
         self._held = held
         self._receiver = receiver
-        self._fragments: list[bytes] = []
+        self._fragments: bytearray | None = None  # of a message that is not complete
         self._tail = bytearray()  # what came of a frame that is not complete, or not taken yet
         self._need = 0  # how long the tail has to be before looking at it is worth while
 
@@ -95,6 +104,7 @@ class FrameReader:
     def _consume(self, data: bytearray, size: int) -> None:
         """Take every complete frame out of `data`; keep the rest for later."""
         position = 0
+        taken = 0
         self._need = 0
         while size - position >= 2 and not self._held:
             length = data[position + 1]
@@ -121,9 +131,14 @@ class FrameReader:
                 break
             if self.plain and data[position] == self.first:
                 self._receiver.message(apply_mask(data[start:stop], data[start - 4 : start]))
+                taken += 1
             else:
                 self.ask(data[position:stop])
+                taken += LONG_WAY
             position = stop
+            if taken >= MOST_FRAMES:
+                taken = 0
+                self._receiver.had_enough()
         if position < size:
             self._keep(data[position:size])
 
@@ -149,7 +164,7 @@ class FrameReader:
             elif isinstance(event, Frame):
                 self._frame(event)
         self._receiver.handled()
-        self.plain = protocol.state is OPEN and not self._fragments
+        self.plain = protocol.state is OPEN and self._fragments is None
 
     def _frame(self, frame: Frame) -> None:
         opcode = frame.opcode
@@ -161,8 +176,9 @@ class FrameReader:
             if opcode is not Opcode.CONT and opcode != self.first & 0x0F:
                 self._receiver.wrong_type()
                 return
-            self._fragments.append(bytes(frame.data))
+            if self._fragments is None:
+                self._fragments = bytearray()
+            self._fragments += frame.data
             if frame.fin:
-                whole = b"".join(self._fragments)
-                self._fragments.clear()
+                whole, self._fragments = bytes(self._fragments), None
                 self._receiver.message(whole)

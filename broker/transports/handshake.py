@@ -69,12 +69,14 @@ def offer_compression(protocol: ServerProtocol) -> None:
     ]
 
 
-def origin_allowed(request: Request, origins: list[str]) -> bool:
+def origin_allowed(request: Request, origins: list[str], *, proxied: bool) -> bool:
     """Whether the page that opens this connection may.
 
     A browser names the page's origin, and any page on the web could try to reach a
-    broker on its reader's own machine. Allowed are no origin (not a browser), the
-    broker's own, pages of this machine, and those that the configuration lists.
+    broker on its reader's own machine. Allowed are no origin (not a browser), pages of
+    this machine, and those that the configuration lists; where others than this machine
+    are let in (`proxied`), also the host that the request names. On this machine a name
+    proves nothing: any name can be made to point here.
     """
     given = request.headers.get_all("Origin")
     if not given or "*" in origins:
@@ -86,5 +88,5 @@ def origin_allowed(request: Request, origins: list[str]) -> bool:
         return False
     if len(given) > 1:
         return False
-    own = origin.netloc in request.headers.get_all("Host")
+    own = proxied and origin.netloc in request.headers.get_all("Host")
     return own or given[0] in origins or is_loopback(host)

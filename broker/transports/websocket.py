@@ -106,8 +106,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
                 return
         self._frames.feed(_BUFFER, size)
         if not self._port.scheduler.read(size):
-            self.hold("budget")
-            self._port.scheduler.next_turn(self._in_budget, size)
+            self._wait_a_turn(size)
 
     def eof_received(self) -> None:
         return None
@@ -204,6 +203,11 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         if self._session is not None:
             self._session.end(4110)
 
+    def _wait_a_turn(self, size: int) -> None:
+        if "budget" not in self._held:
+            self.hold("budget")
+            self._port.scheduler.next_turn(self._in_budget, size)
+
     def _in_budget(self) -> None:
         self.release("budget")
 
@@ -228,6 +232,9 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         if not self.writable:
             self.hold("pongs")  # or they would pile up behind a socket that is not read
 
+    def had_enough(self) -> None:
+        self._wait_a_turn(READ_BYTES)
+
     def handled(self) -> None:
         self._write_protocol()
         if self._protocol.state is not OPEN and self._session is not None:
@@ -237,10 +244,11 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def request(self, request: Request) -> None:
         protocol = self._protocol
+        auth = self._port.config.auth
         wanted = target(request)
         if wanted is None:
             response = protocol.reject(404, "There is no WebSocket here.\n")
-        elif not origin_allowed(request, self._port.config.auth.origins):
+        elif not origin_allowed(request, auth.origins, proxied=auth.anonymous == "everyone"):
             response = protocol.reject(403, "This page's origin may not connect.\n")
         else:
             settings = self._port.config.servers.get(wanted.server or "")

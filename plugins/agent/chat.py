@@ -9,10 +9,10 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from broker.plugin import Event, Plugin, Rejected
+from broker.plugin import ConfigError, Event, Plugin, Rejected
 from plugins.agent import sessions, turns
 from plugins.agent.merging import merge_tokens
-from plugins.agent.messages import CHAT
+from plugins.agent.messages import CHAT, PREFIX
 
 WEB = Path(__file__).parent / "web"
 
@@ -32,6 +32,11 @@ class ChatPlugin(Plugin[sessions.Session]):
 
     errors = turns.ERRORS
     key_field = "sessionId"
+
+    def __init__(self, namespace: str, options: Any) -> None:
+        if namespace != PREFIX.rstrip("."):
+            raise ConfigError(f"namespaces.{namespace}", f"this plugin's topics are {PREFIX}*")
+        super().__init__(namespace, options)
 
     def body_type(self, topic: str) -> Any:
         try:

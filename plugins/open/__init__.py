@@ -9,6 +9,9 @@ from typing import Any
 
 from broker.plugin import Event, Plugin
 
+REMEMBERED_TOPICS = 1000
+"""Of how many topics of one stream the last event is retained: those that spoke last."""
+
 LastEvents = dict[str, Event]
 """The state of one stream: the last event of each topic."""
 
@@ -25,6 +28,8 @@ class OpenPlugin(Plugin[LastEvents]):
     def apply(self, state: LastEvents, event: Event) -> None:
         state.pop(event.topic, None)  # so that a snapshot is in the order of their coming
         state[event.topic] = event
+        if len(state) > REMEMBERED_TOPICS:
+            del state[next(iter(state))]
 
     def snapshot(self, state: LastEvents) -> Iterable[Event]:
         return tuple(state.values())

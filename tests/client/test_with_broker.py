@@ -72,3 +72,19 @@ async def test_a_second_process_of_the_same_client(site: Any) -> None:
             await until(lambda: first._upkeep.failure is not None)
             await (await second.publish("workflow.step", {}, key="k"))
     assert "4010" in str(first._upkeep.failure)
+
+
+@pytest.mark.parametrize("wrong", [{"topic": "a\ud800"}, {"key": "k\ud800"}, {"dedupe": "\ud800"}])
+async def test_what_cannot_be_encoded_is_refused_at_once(site: Any, wrong: dict[str, str]) -> None:
+    """Its author hears of it; what is published beside it arrives, and nothing else is acked."""
+    url = site.server("bas")
+    async with connect(url) as reader, reader.subscribe("workflow.>") as events:
+        await events.ready()
+        async with connect(url) as client:
+            first = await client.publish("workflow.a", 1)
+            with pytest.raises(UnicodeEncodeError):
+                await client.publish(**({"topic": "workflow.a", "body": 2} | wrong))
+            last = await client.publish("workflow.a", 3)
+            await first
+            await last
+        assert [(await anext(events)).body for _ in range(2)] == [1, 3]

@@ -1,6 +1,7 @@
 """The codec alone: every message there and back, and nothing else than messages in."""
 
 import math
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -140,3 +141,18 @@ def test_unset_fields_are_left_out(codec):
     assert codec.decode_any(codec.encode(event)) == {
         "op": "event", "topic": "a", "time": 5, "body": 1,
     }  # fmt: skip
+
+
+def test_a_long_name_is_not_repeated_for_each_item():
+    """Checking a body takes memory by its size, not by its names times its items."""
+    body = {"k" * 50_000: [1] * 50_000}
+    tracemalloc.start()
+    try:
+        check_json(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 << 20
+    with pytest.raises(Rejected) as error:
+        check_json({"k" * 50_000: [1, b""]})
+    assert len(error.value.detail["path"]) < 100

@@ -29,6 +29,9 @@ def _run(args: Namespace) -> int:
 
 async def _serve(args: Namespace) -> int:
     """Run both until one ends or a signal comes. Returns the exit code."""
+    if await asyncio.to_thread(_answers, args.port):
+        sys.stderr.write(f"edgestream: something answers on 127.0.0.1:{args.port} already\n")
+        return 1
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

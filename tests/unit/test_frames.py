@@ -1,0 +1,69 @@
+"""The frame reader: what it takes at once, and what it leaves for later."""
+
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from broker.transports.frames import LONG_WAY, MOST_FRAMES, FrameReader
+
+PONG = b"\x8a\x80\0\0\0\0"
+TEXT = b"\x81\x82\0\0\0\0hi"
+PIECE = b"\x00\x80\0\0\0\0"
+
+
+class FakeReceiver:
+    """A connection that stops reading when it has had enough."""
+
+    def __init__(self) -> None:
+        self.held = set()
+        self.messages = []
+        self.enough = 0
+        protocol = ServerProtocol(state=OPEN)
+        self.frames = FrameReader(protocol, 1000, self.held, self)
+        self.frames.plain = True
+
+    def message(self, payload):
+        self.messages.append(payload)
+
+    def had_enough(self):
+        self.enough += 1
+        self.held.add("budget")
+
+    def handled(self): ...
+
+    def pinged(self): ...
+
+    def feed(self, data):
+        self.frames.feed(bytearray(data), len(data))
+
+    def go_on(self):
+        self.held.clear()
+        self.frames.go_on()
+
+
+def test_a_flood_of_small_messages_is_taken_in_turns():
+    """So many at once, and the rest when the connection's turn comes again; none is lost."""
+    receiver = FakeReceiver()
+    receiver.feed(TEXT * (2 * MOST_FRAMES + 5))
+    assert (len(receiver.messages), receiver.enough) == (MOST_FRAMES, 1)
+    receiver.go_on()
+    receiver.go_on()
+    assert receiver.messages == [b"hi"] * (2 * MOST_FRAMES + 5)
+
+
+def test_control_frames_count_for_more():
+    """A flood of pongs, which the library looks at one by one, has its turn sooner."""
+    receiver = FakeReceiver()
+    receiver.feed(PONG * 10 * (MOST_FRAMES // LONG_WAY) + TEXT)
+    assert receiver.enough == 1
+    for _ in range(10):
+        receiver.go_on()
+    assert receiver.messages == [b"hi"]
+
+
+def test_empty_fragments_are_nothing():
+    """A message in pieces, most of them empty, is the message; the pieces are not kept."""
+    receiver = FakeReceiver()
+    receiver.feed(b"\x01\x81\0\0\0\0h" + PIECE * 50 + b"\x80\x81\0\0\0\0i" + TEXT)
+    for _ in range(3):
+        receiver.go_on()
+    assert receiver.messages == [b"hi", b"hi"]
