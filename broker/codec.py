@@ -3,10 +3,9 @@
 A codec is one WebSocket subprotocol. It turns one WebSocket message into
 operations (each object of an array stands alone: a bad one is `Malformed`, the
 others go on), and messages into bytes that can be packed together into one.
-A body travels as the raw bytes that it came in; `BodyType` checks it.
+A body travels as the raw bytes that it came in; `bodies` checks it.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,14 +20,6 @@ from broker.messages import (
     BrokerMessage,
     ClientMessage,
 )
-
-MAX_DEPTH = 100
-"""How deep a body may nest. Deeper ones would break readers that recurse."""
-
-MIN_INT64, MAX_UINT64 = -(2**63), 2**64 - 1
-
-_PATH = re.compile(r" - at `(.*)`$")
-_FIELD = re.compile(r"(?:missing required|unknown) field `([^`]*)`")
 
 
 class Malformed(Struct):
@@ -164,137 +155,6 @@ def _why_undecodable(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "a string in the message is not UTF-8"
     return f"the message is not one valid document: {error}"
-
-
-class BodyType:
-    """The type of one topic's bodies: raw bytes of either codec → a checked body.
-
-    Args:
-        type: a `Struct` that forbids unknown fields, or `Any` for what JSON can say.
-            Unknown fields are accepted all the same, and pass through: the strict
-            form is only how they are noticed.
-    """
-
-    def __init__(self, type: Any) -> None:
-        self.type = type
-        self._decode = {codec: codec.decoder(type).decode for codec in (JSON, MSGPACK)}
-        self._walk = type is Any or not _only_scalars(type)
-
-    def decode(self, raw: bytes | Raw, codec: Codec) -> tuple[Any, bool]:
-        """The body, and whether it had fields that its type does not know.
-
-        Raises:
-            Rejected: ``bad_body`` with ``detail.path``; ``bad_message`` for bad UTF-8.
-        """
-        try:
-            body = self._decode[codec](raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return self._decode_slowly(raw, codec)
-        if self._walk:
-            check_json(body if self.type is Any else _fields(body))
-        return body, False
-
-    def _decode_slowly(self, raw: bytes | Raw, codec: Codec) -> tuple[Any, bool]:
-        """Tell unknown fields, which pass, from a body that does not fit."""
-        try:
-            generic = codec.decode_any(raw)
-        except UnicodeDecodeError:
-            raise Rejected("bad_message", "a string in the body is not UTF-8") from None
-        except RecursionError:
-            raise _bad_body("$", "the body is nested too deeply") from None
-        except msgspec.DecodeError as error:
-            raise _bad_body(_path(error), str(error)) from None
-        check_json(generic)
-        if not isinstance(generic, dict) or self.type is Any:
-            raise _bad_body("$", f"expected an object, got {_json_name(generic)}")
-        known = {field.encode_name for field in msgspec.structs.fields(self.type)}
-        try:
-            body = msgspec.convert({k: generic[k] for k in generic if k in known}, self.type)
-        except msgspec.ValidationError as error:
-            raise _bad_body(_path(error), _PATH.sub("", str(error))) from None
-        return body, True
-
-
-def check_json(value: Any) -> None:
-    """Raise `Rejected` ``bad_body`` unless `value` is what JSON can say.
-
-    No bytes or extension types, string keys, finite numbers, integers of at most
-    64 bits, at most `MAX_DEPTH` levels.
-    """
-    # A place is its parent's place and its own name: the path is only spelled out for an
-    # error, since the paths of all items could take far more memory than the body.
-    stack: list[tuple[_Place, int, Any]] = [(None, 0, value)]
-    while stack:
-        place, depth, item = stack.pop()
-        kind = type(item)
-        if kind is str or kind is bool or item is None:
-            continue
-        if kind is int:
-            if not MIN_INT64 <= item <= MAX_UINT64:
-                raise _bad_body(_spelled(place), "an integer has at most 64 bits")
-        elif kind is float:
-            if item - item != 0:  # infinite, or not a number
-                raise _bad_body(_spelled(place), "a number must be finite")
-        elif kind is not dict and kind is not list:
-            raise _bad_body(_spelled(place), f"JSON has no {_json_name(item)}")
-        elif depth == MAX_DEPTH:
-            why = f"the body is nested deeper than {MAX_DEPTH} levels"
-            raise _bad_body(_spelled(place), why)
-        elif kind is list:
-            stack.extend(((place, i), depth + 1, x) for i, x in enumerate(item))
-        else:
-            for name, x in item.items():
-                if type(name) is not str:
-                    raise _bad_body(_spelled(place), "the keys of an object are strings")
-                stack.append(((place, name), depth + 1, x))
-
-
-_Place = tuple[Any, str | int] | None
-
-
-def _spelled(place: _Place) -> str:
-    """A place as a path, such as ``$.arguments.list[3]``; a long name is cut short."""
-    steps: list[str] = []
-    while place is not None:
-        place, name = place
-        steps.append(f"[{name}]" if isinstance(name, int) else "." + name[:40])
-    return "$" + "".join(reversed(steps))
-
-
-def _fields(body: Struct) -> dict[str, Any]:
-    """A Struct's fields by their names on the wire, without those that are unset."""
-    named = ((f.encode_name, getattr(body, f.name)) for f in msgspec.structs.fields(body))
-    return {name: value for name, value in named if value is not UNSET}
-
-
-def _only_scalars(type: Any) -> bool:
-    """Whether a decoder of this Struct alone admits nothing that JSON cannot say."""
-    return not any(
-        "Any" in repr(field.type) or "dict" in repr(field.type) or "float" in repr(field.type)
-        for field in msgspec.structs.fields(type)
-    )
-
-
-def _path(error: Exception) -> str:
-    """Where a msgspec error points, such as ``$.arguments.x``."""
-    text = str(error)
-    found = _PATH.search(text)
-    path = found.group(1) if found else "$"
-    field = _FIELD.search(text)
-    return f"{path}.{field.group(1)}" if field else path
-
-
-def _bad_body(path: str, why: str) -> Rejected:
-    return Rejected("bad_body", f"{path}: {why}", {"path": path})
-
-
-def _json_name(value: Any) -> str:
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return "bytes"
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return "number"
-    return names.get(type(value), type(value).__name__)
 
 
 def transcode(raw: Raw, source: Codec, target: Codec) -> Raw:

@@ -14,8 +14,9 @@ import structlog
 from msgspec import UNSET
 
 from broker import config
+from broker.bodies import BodyType
 from broker.clock import Clock
-from broker.codec import BodyType, Codec
+from broker.codec import Codec
 from broker.engines.base import Batch, Engine
 from broker.errors import Duplicate, Rejected
 from broker.fanout import Fanout

@@ -16,11 +16,10 @@ import msgspec
 from msgspec import Raw, Struct
 from starlette.routing import BaseRoute
 
-from broker.codec import JSON, BodyType, Codec
+from broker.codec import JSON, Codec
 from broker.errors import ConfigError, Duplicate, EdgestreamError, ErrorInfo, Rejected
 
 __all__ = [
-    "BodyType",
     "ConfigError",
     "Duplicate",
     "EdgestreamError",

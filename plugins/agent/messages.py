@@ -1,7 +1,7 @@
 """The bodies of every agent topic, with exactly these field names.
 
 An optional field is left out, never null. Unknown fields pass through: the
-types forbid them only so that the broker notices (see `broker.codec.BodyType`).
+types forbid them only so that the broker notices (see `broker.bodies.BodyType`).
 """
 
 from typing import Annotated, Any, Literal

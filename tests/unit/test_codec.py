@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from broker.codec import JSON, MSGPACK, BodyType, Malformed, check_json, transcode
+from broker.bodies import BodyType, check_json
+from broker.codec import JSON, MSGPACK, Malformed, transcode
 from broker.errors import ERRORS, Rejected
 from broker.messages import Ack, Error, EventMessage, Ping, Publish
 from plugins.agent.messages import Status, Token, ToolCallStarted
