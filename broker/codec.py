@@ -58,20 +58,21 @@ class Codec:
         encoded: bytes = self.encode_any(message)
         return encoded
 
-    def pack(self, items: Sequence[bytes]) -> bytes:
-        """Several encoded messages as one array; a single one stays as it is."""
-        if len(items) == 1:
+    def encode_all(self, messages: Sequence[ClientMessage | BrokerMessage]) -> bytes:
+        """Several messages at once, as they stand in an array, between its ends."""
+        array: bytes = self.encode_any(messages)
+        return array[len(_array_head(len(messages))) :] if self.binary else array[1:-1]
+
+    def pack(self, items: Sequence[bytes], count: int) -> bytes:
+        """`count` encoded messages as one array; a single one stays as it is.
+
+        An item is one message, or several that were encoded together.
+        """
+        if count == 1:
             return items[0]
         if not self.binary:
             return b"[" + b",".join(items) + b"]"
-        count = len(items)
-        if count < 16:
-            head = bytes((0x90 | count,))
-        elif count < 65_536:
-            head = b"\xdc" + count.to_bytes(2, "big")
-        else:
-            head = b"\xdd" + count.to_bytes(4, "big")
-        return head + b"".join(items)
+        return _array_head(count) + b"".join(items)
 
     def decode_client(self, data: bytes) -> Iterable[ClientMessage | Malformed]:
         """The operations of one WebSocket message, each good or `Malformed`.
@@ -147,6 +148,15 @@ class Codec:
 JSON = Codec("edgestream.v1.json", msgspec.json, binary=False)
 MSGPACK = Codec("edgestream.v1.msgpack", msgspec.msgpack, binary=True)
 CODECS = {codec.subprotocol: codec for codec in (JSON, MSGPACK)}
+
+
+def _array_head(count: int) -> bytes:
+    """How a MessagePack array of `count` items begins."""
+    if count < 16:
+        return bytes((0x90 | count,))
+    if count < 65_536:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def _why_undecodable(error: Exception) -> str:

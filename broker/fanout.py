@@ -1,11 +1,14 @@
-"""From a committed event to the queues of its readers, encoded once per codec."""
+"""From committed events to the queues of their readers, encoded once per codec."""
 
-from msgspec import UNSET
+from collections.abc import Sequence
 
-from broker.codec import JSON, Codec, transcode
-from broker.messages import EventMessage
+from broker.clock import Clock
+from broker.codec import JSON
+from broker.envelope import Piece
+from broker.lane import Source
 from broker.plugin import Event
 from broker.queue import Queue
+from broker.rollup import CallLater, Rollups
 from broker.subscriptions import Subscriptions
 
 
@@ -13,42 +16,31 @@ class Fanout:
     """The readers of one namespace.
 
     Args:
-        epoch: names the engine's numbering, so that a cursor of another is noticed.
+        source: encodes its events, and merges them.
+        clock, call_later: for readers that want what comes within some time as one.
     """
 
-    def __init__(self, epoch: str) -> None:
+    def __init__(self, source: Source, clock: Clock, call_later: CallLater) -> None:
         self.subscriptions: Subscriptions[Queue] = Subscriptions()
         self.delivered = 0
-        self._epoch = epoch
+        self._source = source
+        self._rollups = Rollups(source, clock, call_later)
 
-    def deliver(self, event: Event) -> None:
-        """Offer one event to every connection that has a subscription for it."""
-        json: bytes | None = None
-        msgpack: bytes | None = None
-        for queue in self.subscriptions.readers(event.topic, event.key):
-            if queue.codec is JSON:
-                data = json = json or self.encode(event, JSON)
+    def deliver(self, run: Sequence[Event]) -> None:
+        """Offer events of one topic and key to every connection with a subscription for them."""
+        json: Piece | None = None
+        msgpack: Piece | None = None
+        for queue in self.subscriptions.readers(run[0].topic, run[0].key):
+            self.delivered += len(run)
+            if not queue.live:
+                queue.note(run)
+            elif queue.rolls:
+                self._rollups.take(queue, run)
+            elif queue.codec is JSON:
+                if json is None:
+                    json = Piece(self._source.encode(run, JSON), len(run), run)
+                queue.offer(json)
             else:
-                data = msgpack = msgpack or self.encode(event, queue.codec)
-            queue.offer(event, data)
-            self.delivered += 1
-
-    def encode(self, event: Event, codec: Codec, sub: int | None = None) -> bytes:
-        """The event as it goes to a client; with `sub`, as a part of that replay.
-
-        An event without a position, such as one of a snapshot, has no cursor.
-        """
-        return codec.encode(
-            EventMessage(
-                event.topic,
-                event.time,
-                event.raw if event.codec is codec else transcode(event.raw, event.codec, codec),
-                event.key or UNSET,
-                self.cursor(event.position) if event.position and sub is None else UNSET,
-                UNSET if sub is None else sub,
-            )
-        )
-
-    def cursor(self, position: int) -> str:
-        """A position as clients see it."""
-        return f"{self._epoch}.{position}"
+                if msgpack is None:
+                    msgpack = Piece(self._source.encode(run, queue.codec), len(run), run)
+                queue.offer(msgpack)

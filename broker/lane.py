@@ -5,16 +5,24 @@ waits for a replay, holds no events but a position for each stream that has
 something for it, and reads on from there as its socket drains: a thousand
 stalled readers cost a thousand positions. What it reads is merged by the
 events' owner, so that it catches up in fewer and larger events, and loses none.
+
+Where the owner says that only the latest counts, a reader that is behind gets
+that, and is told how many were left out (`Latest`).
 """
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from msgspec import UNSET, Struct
+
 from broker.codec import Codec
+from broker.envelope import Piece
+from broker.messages import Dropped
 from broker.plugin import Event
 
 READ_EVENTS = 512
-"""How many events one stream gives before the next stream has its turn."""
+READ_BYTES = 16 << 10
+"""How many events one stream gives before the next has its turn, and about how many bytes."""
 
 
 class Source(Protocol):
@@ -23,6 +31,10 @@ class Source(Protocol):
     @property
     def position(self) -> int:
         """The position of the last event that was delivered."""
+
+    @property
+    def latest(self) -> bool:
+        """Whether a reader that is behind gets the latest of each topic and key alone."""
 
     def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
         """Up to `limit` delivered events of a stream, after a position.
@@ -37,16 +49,33 @@ class Source(Protocol):
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         """Neighbours of one stream, with those joined that lose nothing by it."""
 
-    def encode(self, event: Event, codec: Codec, sub: int | None = None) -> bytes:
-        """The event as it goes to a client; with `sub`, as a part of that replay."""
+    def encode(self, events: Sequence[Event], codec: Codec, sub: int | None = None) -> bytes:
+        """Events as they go to a client; with `sub`, as a part of that replay."""
 
 
 class Gone(Exception):
     """A reader asked for events that are not retained any more."""
 
 
-class Lanes:
-    """The streams of one namespace in which one reader is not up to date.
+class Lane(Protocol):
+    """What a reader that is not up to date still has to get of one namespace."""
+
+    def __len__(self) -> int:
+        """How many things wait: streams, or events."""
+
+    def note(self, events: Sequence[Event]) -> None:
+        """Remember that there is something from these events of one stream on."""
+
+    def take(self, limit: int, *, merge: bool) -> list[Piece]:
+        """About `limit` bytes of encoded events, each stream in its turn, and move on.
+
+        Raises:
+            Gone: the reader is so far behind that events it needs were let go.
+        """
+
+
+class Positions:
+    """A `Lane` that loses nothing: a position for each stream.
 
     Args:
         source: where the events are.
@@ -62,38 +91,82 @@ class Lanes:
         self._wants = wants
         self._positions: dict[str, int] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._positions)
-
     def __len__(self) -> int:
         return len(self._positions)
 
-    def note(self, event: Event) -> None:
-        """Remember that there is something from `event` on in its stream."""
-        self._positions.setdefault(event.key, event.position - 1)
+    def note(self, events: Sequence[Event]) -> None:
+        first = events[0]
+        self._positions.setdefault(first.key, first.position - 1)
 
-    def take(self, limit: int, *, merge: bool) -> list[bytes]:
-        """About `limit` bytes of encoded events, each stream in its turn, and move on.
-
-        Raises:
-            Gone: the reader is so far behind that events it needs were let go.
-        """
-        items: list[bytes] = []
+    def take(self, limit: int, *, merge: bool) -> list[Piece]:
+        pieces: list[Piece] = []
         room = limit
         while room > 0 and self._positions:
             key = next(iter(self._positions))
             after = self._positions.pop(key)
-            read = self._source.read(key, after, READ_EVENTS)
+            read, reached = self._read(key, after)
             wanted: Sequence[Event] = [event for event in read if self._wants(event)]
             if merge and len(wanted) > 1:
                 wanted = self._source.merge(wanted)
-            reached = read[-1].position if len(read) == READ_EVENTS else None
             for index, event in enumerate(wanted):
-                items.append(self._source.encode(event, self._codec))
-                room -= len(items[-1])
+                pieces.append(Piece(self._source.encode((event,), self._codec)))
+                room -= len(pieces[-1].data)
                 if room <= 0 and index + 1 < len(wanted):
                     reached = event.position
                     break
             if reached is not None:
                 self._positions[key] = reached  # at the end: the others come first
-        return items
+        return pieces
+
+    def _read(self, key: str, after: int) -> tuple[Sequence[Event], int | None]:
+        """What comes next in a stream, and how far that is, if there may be more."""
+        read = self._source.read(key, after, READ_EVENTS)
+        size = 0
+        for index, event in enumerate(read):
+            size += len(event.raw)
+            if size > READ_BYTES and index + 1 < len(read):
+                return read[: index + 1], event.position
+        return read, read[-1].position if len(read) == READ_EVENTS else None
+
+
+class _Last(Struct):
+    """The last event of one topic and key, and how many there were before it."""
+
+    event: Event
+    before: int
+
+
+class Latest:
+    """A `Lane` that keeps the last event of each topic and key, and counts the others."""
+
+    __slots__ = ("_codec", "_last", "_source", "_wants")
+
+    def __init__(self, source: Source, codec: Codec, wants: Callable[[Event], bool]) -> None:
+        self._source = source
+        self._codec = codec
+        self._wants = wants
+        self._last: dict[tuple[str, str], _Last] = {}
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def note(self, events: Sequence[Event]) -> None:
+        for event in events:
+            name = event.topic, event.key
+            older = self._last.pop(name, None)  # to the end: in the order of the last ones
+            self._last[name] = _Last(event, 0 if older is None else older.before + 1)
+
+    def take(self, limit: int, *, merge: bool) -> list[Piece]:
+        pieces: list[Piece] = []
+        room = limit
+        while room > 0 and self._last:
+            (topic, key), last = next(iter(self._last.items()))
+            del self._last[topic, key]
+            if not self._wants(last.event):
+                continue
+            if last.before:
+                dropped = Dropped(topic, last.before, key or UNSET)
+                pieces.append(Piece(self._codec.encode(dropped)))
+            pieces.append(Piece(self._source.encode((last.event,), self._codec)))
+            room -= len(pieces[-1].data)
+        return pieces

@@ -18,11 +18,13 @@ from broker.bodies import BodyType
 from broker.clock import Clock
 from broker.codec import Codec
 from broker.engines.base import Batch, Engine
+from broker.envelope import encode
 from broker.errors import Duplicate, Rejected
 from broker.fanout import Fanout
 from broker.ingress import Ingress, Intake, Publisher
 from broker.messages import Publish
 from broker.plugin import Event, Plugin
+from broker.rollup import CallLater
 from broker.topics import check_key
 
 log = structlog.get_logger(__name__)
@@ -32,6 +34,10 @@ QUANTUM = 32
 
 BATCH = 256
 """How many publishes, about, go to the engine together."""
+
+SMALL = 256
+"""Up to how many bytes of body neighbours are one run: encoded and offered together.
+A run has at most `QUANTUM` events, so a slow reader never waits long behind one."""
 
 
 class Stream:
@@ -61,12 +67,13 @@ class Namespace:
         engine: Engine,
         clock: Clock,
         wake: Callable[[], None],
+        call_later: CallLater,
     ) -> None:
         self.name = name
         self.settings = settings
         self.plugin = plugin
         self.engine = engine
-        self.fanout = Fanout(engine.epoch)
+        self.fanout = Fanout(self, clock, call_later)
         self.intake = Intake(settings.queue, wake)
         self.streams: dict[str, Stream] = {}
         self.accepted = 0
@@ -111,8 +118,10 @@ class Namespace:
     def _handle(self, ingress: Ingress, batch: Batch, now: int) -> None:
         """One connection's turn: accept its publishes into the head, and into `batch`."""
         publisher = ingress.publisher
-        before = len(batch.events)
+        ids = batch.ids
+        before = len(ids)
         answered = 0
+        run: list[Event] = []
         for message in self.intake.take(ingress, QUANTUM):
             id = message.id or 0
             answered = id or answered
@@ -127,9 +136,18 @@ class Namespace:
                 failure = Rejected("internal", "the broker failed on this message")
                 publisher.refuse(failure, id, message.topic)
             else:
-                batch.events.append(event)
-                batch.ids.append(id)
-        batch.origins.append((ingress, len(batch.events) - before, answered))
+                ids.append(id)
+                if (
+                    run
+                    and run[0].key is event.key
+                    and run[0].topic == event.topic
+                    and len(event.raw) <= SMALL
+                ):
+                    run.append(event)
+                else:
+                    run = [event]
+                    batch.runs.append(run)
+        batch.origins.append((ingress, len(ids) - before, answered))
 
     def _accept(
         self, publisher: Publisher, message: Publish, now: int, expected: dict[str, int]
@@ -191,16 +209,16 @@ class Namespace:
             raise Duplicate
 
     def _append(self, batch: Batch) -> None:
-        if not batch.events and self.engine.immediate:
+        if not batch.runs and self.engine.immediate:
             self._settle(batch)
             return
         streams = self.streams
         for key in batch.expected:
             streams[key].in_flight += 1
         self.engine.append(batch)
-        for event in batch.events:
-            if event.position:
-                streams[event.key].last = event.position
+        for run in batch.runs:
+            if run[-1].position:
+                streams[run[-1].key].last = run[-1].position
         if len(streams) > self.settings.history.streams:
             self._forget_some()
 
@@ -246,18 +264,21 @@ class Namespace:
         """A batch is committed: to its readers, and its senders may know."""
         deliver = self.fanout.deliver
         immediate = self.engine.immediate
-        for event in batch.events:
+        for run in batch.runs:
             if not immediate:
-                self.plugin.apply(self.streams[event.key].committed, event)
-            self.position = event.position
-            deliver(event)
-            event.body = None  # `raw` stays; see `_decode`
-        self.accepted += len(batch.events)
+                committed = self.streams[run[0].key].committed
+                for event in run:
+                    self.plugin.apply(committed, event)
+            self.position = run[-1].position
+            deliver(run)
+            for event in run:
+                event.body = None  # `raw` stays; see `_decode`
+        self.accepted += len(batch.ids)
         self._settle(batch)
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         """A batch could not be stored: tell its senders, and rebuild the heads it moved."""
-        log.warning("append failed", namespace=self.name, events=len(batch.events), why=str(error))
+        log.warning("append failed", namespace=self.name, events=len(batch.ids), why=str(error))
         for key in batch.expected:
             in_flight = self.streams[key].in_flight
             self.streams[key] = self._open(key)
@@ -282,6 +303,10 @@ class Namespace:
 
     # ------------------------------------------------------------- readers (see lane.Source)
 
+    @property
+    def latest(self) -> bool:
+        return self.plugin.latest
+
     def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
         return self.engine.read(key, after, limit)
 
@@ -297,5 +322,8 @@ class Namespace:
             event.body = None
         return merged
 
-    def encode(self, event: Event, codec: Codec, sub: int | None = None) -> bytes:
-        return self.fanout.encode(event, codec, sub)
+    def encode(self, events: Sequence[Event], codec: Codec, sub: int | None = None) -> bytes:
+        return encode(events, codec, self.engine.epoch, sub)
+
+    def cursor(self, position: int) -> str:
+        return f"{self.engine.epoch}.{position}"

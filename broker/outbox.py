@@ -11,6 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from broker.codec import Codec
+from broker.envelope import Piece
 from broker.errors import CLOSES
 from broker.lane import Gone
 from broker.messages import Ack, BrokerMessage, Goodbye
@@ -29,7 +30,13 @@ REPLY_BYTES = 64 << 10
 class Wire(Protocol):
     """The socket below an outbox."""
 
-    writable: bool
+    @property
+    def writable(self) -> bool:
+        """Whether the socket takes anything: replies go out then."""
+
+    @property
+    def room(self) -> int:
+        """How many bytes of events may follow what is under way; 0 or less: none."""
 
     def send(self, payload: bytes) -> None:
         """Send one message, in the connection's encoding."""
@@ -42,6 +49,9 @@ class Wire(Protocol):
 
     def release(self, reason: Hashable) -> None:
         """Undo one `hold`."""
+
+    def stop_reading(self) -> None:
+        """Nothing that this connection says matters any more; what is queued goes out."""
 
 
 class Receipts(Struct, gc=False):
@@ -101,7 +111,7 @@ class Outbox:
 
     @property
     def writable(self) -> bool:
-        return self.wire.writable
+        return self.wire.room > 0
 
     @property
     def empty(self) -> bool:
@@ -128,21 +138,27 @@ class Outbox:
             return
         if self.receipts:
             self._acknowledge()
-        items = self._take_replies() if self._replies else None
-        if self._waiting:
+        items = self._take_replies() if self._replies else []
+        count = len(items)
+        room = self.wire.room
+        if self._waiting and room > 0:
             try:
-                events = self._take_events()
+                pieces = self._take_events(min(room, FLUSH_BYTES))
             except Gone:
-                if items:
-                    self.wire.send(self.codec.pack(items))
+                self._send(items, count)
                 self.too_slow()
                 return
-            items = [*items, *events] if items else events
-        if items:
-            self.sent += len(items)
-            self.wire.send(items[0] if len(items) == 1 else self.codec.pack(items))
-        if self._waiting:
+            for piece in pieces:
+                items.append(piece.data)
+                count += piece.count
+        self._send(items, count)
+        if self._waiting and self.writable:
             self.touch()
+
+    def _send(self, items: list[bytes], count: int) -> None:
+        if items:
+            self.sent += count
+            self.wire.send(self.codec.pack(items, count))
 
     def _take_replies(self) -> list[bytes]:
         replies, self._replies = self._replies, []
@@ -151,25 +167,24 @@ class Outbox:
         self._reply_size = 0
         return replies
 
-    def _take_events(self) -> list[bytes]:
-        """Up to `FLUSH_BYTES` from the queues, each in its turn."""
+    def _take_events(self, room: int) -> list[Piece]:
+        """About `room` bytes from the queues, each in its turn."""
         waiting = self._waiting
-        queue = waiting[0]
         if len(waiting) == 1:
-            items = queue.take(FLUSH_BYTES)
+            queue = waiting[0]
+            pieces = queue.take(room)
             if not queue.waiting:
                 waiting.popleft()
-            return items
-        items = []
-        room = FLUSH_BYTES
+            return pieces
+        pieces = []
         while waiting and room > 0:
             queue = waiting.popleft()
-            taken = queue.take(TURN_BYTES * queue.weight)
-            room -= sum(map(len, taken))
-            items.extend(taken)
+            taken = queue.take(min(room, TURN_BYTES * queue.weight))
+            room -= sum([len(piece.data) for piece in taken])
+            pieces += taken
             if queue.waiting:
                 waiting.append(queue)
-        return items
+        return pieces
 
     def _acknowledge(self) -> None:
         """One cumulative ack for every publish that is through, if there are new ones.

@@ -97,6 +97,9 @@ class Plugin(Generic[State]):
         Options: the Struct that the namespace's ``options`` table must fit.
         errors: the error codes that it adds to the broker's.
         key_field: the body's field that names the stream, where there is one.
+        latest: of a reader that is behind, only the last event of each topic and key
+            counts: the others are left out, and it is told how many. Otherwise it gets
+            them all, late and merged (`merge`), as long as they are retained.
         retained: its last events are its state, so that a subscription without
             ``replay`` gets a snapshot as well.
     """
@@ -105,6 +108,7 @@ class Plugin(Generic[State]):
     errors: ClassVar[Mapping[str, ErrorInfo]] = {}
     key_field: ClassVar[str] = "key"
     retained: ClassVar[bool] = False
+    latest: bool = False
 
     def __init__(self, namespace: str, options: Any) -> None:
         self.namespace = namespace

@@ -6,14 +6,16 @@ on from them when there is room.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 from broker.codec import Codec
-from broker.lane import Lanes, Source
+from broker.envelope import Piece
+from broker.lane import Lane, Latest, Positions, Source
 from broker.plugin import Event
 from broker.replay import Replay, Subscription
 
-QUEUE_BYTES = 32 << 10
+QUEUE_BYTES = 64 << 10
 """How much a queue holds for a socket that does not take it, before it keeps positions."""
 
 STRICT_BYTES = 256 << 10
@@ -41,72 +43,102 @@ class Queue:
         codec: the connection's encoding.
         source: the namespace.
         weight: its share, when several have something to send.
+
+    Attributes:
+        live: events are offered as they come; if not, they are noted.
+        rolls: some subscription asked for merging (`rollup`), so that events may be
+            gathered before they are offered.
     """
 
     __slots__ = (
-        "_events",
-        "_items",
-        "_lanes",
-        "_owner",
-        "_replays",
-        "_since",
-        "_size",
-        "_until",
-        "codec",
-        "delivered",
-        "source",
-        "waiting",
-        "weight",
+        "_gathered", "_lane", "_owner", "_pieces", "_replays", "_since", "_size", "_until",
+        "codec", "delivered", "live", "rolls", "source", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, codec: Codec, source: Source, weight: int) -> None:
         self.codec = codec
         self.source = source
         self.weight = weight
+        self.live = True
+        self.rolls = False
         self.waiting = False
         self.delivered = 0
         self._owner = owner
         self._since: dict[Subscription, int] = {}  # after which position each is live
         self._until: dict[Subscription, int] = {}  # and up to which, while its replay is due
-        self._items: list[bytes] = []
-        self._events: list[Event] = []  # those of _items, should they become positions
+        self._pieces: list[Piece] = []
         self._size = 0
-        self._lanes: Lanes | None = None
+        self._gathered: dict[str, list[Event]] = {}
+        self._lane: Lane | None = None  # while it is not live
         self._replays: deque[Replay] = deque()
 
     @property
     def depth(self) -> int:
         """How many events, or streams if it is behind, wait here."""
-        return len(self._items) + (len(self._lanes) if self._lanes else 0)
+        waiting = sum(piece.count for piece in self._pieces)
+        return waiting + (len(self._lane) if self._lane is not None else 0)
 
-    def offer(self, event: Event, data: bytes) -> None:
-        """One live event, encoded: queue it, or remember where it is."""
-        if self._lanes is None:
-            self._items.append(data)
-            self._events.append(event)
-            self._size += len(data)
-            if self._size > QUEUE_BYTES and not self._owner.writable:
-                self._overflow()
-        elif self._until and not self._wants(event):
-            return  # its replay, which is due, will tell of it
-        else:
-            self._lanes.note(event)
+    # ------------------------------------------------------------- what comes in
+
+    def offer(self, piece: Piece) -> None:
+        """Live events, encoded."""
+        if not self.live:  # an event that was offered together with these filled the queue
+            self.note(piece.events)
+            return
+        self._pieces.append(piece)
+        self._size += len(piece.data)
         if not self.waiting:
             self.waiting = True
             self._owner.wake(self)
+        if self._size > QUEUE_BYTES and not self._owner.writable:
+            self._overflow()
+
+    def note(self, run: Sequence[Event]) -> None:
+        """Events of one topic and key, while this queue is not live: where they are."""
+        assert self._lane is not None
+        if self._until:
+            run = [event for event in run if self._wants(event)]
+            if not run:
+                return  # its replay, which is due, will tell of it
+        self._lane.note(run)
+        if not self.waiting:
+            self.waiting = True
+            self._owner.wake(self)
+
+    def window(self, event: Event) -> int:
+        """The shortest `rollup` of the subscriptions for `event`, in ms."""
+        return min([wish.rollup for wish in self._since if wish.matches(event)], default=0)
+
+    def gather(self, events: Sequence[Event]) -> None:
+        """Keep live events of one stream until they are `gathered`."""
+        if not self.live:
+            self.note(events)
+            return
+        self._gathered.setdefault(events[0].key, []).extend(events)
+
+    def gathers(self, key: str) -> bool:
+        return key in self._gathered
+
+    def gathered(self, key: str) -> Sequence[Event]:
+        """The events kept of a stream; none if they have become positions."""
+        return self._gathered.pop(key, ())
+
+    # ------------------------------------------------------------- subscriptions
 
     def add(self, subscription: Subscription, replaces: Subscription | None = None) -> None:
         """Let a subscription have what comes from now on, or what another still had to get."""
         since = self.source.position
         self._since[subscription] = since if replaces is None else self._since[replaces]
+        self.rolls = self.rolls or bool(subscription.rollup)
 
     def remove(self, subscription: Subscription) -> None:
         """Let nothing out any more that only this subscription wants."""
         del self._since[subscription]
         self._until.pop(subscription, None)
         self._replays = deque(r for r in self._replays if r.subscription is not subscription)
-        if self._events:
+        if self._pieces or self._gathered:
             self._hold_positions()  # what waits is read again then, and matched anew
+        self.rolls = any(wish.rollup for wish in self._since)
 
     def replay(self, replay: Replay) -> None:
         """Give a subscription its replay, once what is queued before it is through."""
@@ -117,50 +149,58 @@ class Queue:
             self.waiting = True
             self._owner.wake(self)
 
-    def take(self, limit: int) -> list[bytes]:
+    # ------------------------------------------------------------- what goes out
+
+    def take(self, limit: int) -> list[Piece]:
         """About `limit` bytes, in order. Empty when nothing waits any more.
 
         Raises:
             Gone: this reader is too far behind.
         """
-        if self._lanes is None:
+        lane = self._lane
+        if lane is None:
             return self._take_live(limit)
-        if self._replays and (self._replays[0].began or not self._lanes):
-            items = self._take_replay(self._replays[0], limit)
+        if self._replays and (self._replays[0].began or not lane):
+            pieces = self._take_replay(self._replays[0], limit)
         else:
-            items = self._lanes.take(limit, merge=not self._strict)
-            if self._replays and not self._lanes:  # now, or new events would come before it
-                items += self._take_replay(self._replays[0], limit)
-        if not self._lanes and not self._replays:
-            self._lanes = None
-        self.waiting = bool(self._lanes or self._replays)
-        self.delivered += len(items)
-        return items
+            pieces = lane.take(limit, merge=not self._strict)
+            if self._replays and not lane:  # now, or new events would come before it
+                pieces += self._take_replay(self._replays[0], limit)
+        if not lane and not self._replays:
+            self._lane = None
+            self.live = True
+        self.waiting = bool(lane or self._replays)
+        self.delivered += sum([piece.count for piece in pieces])
+        return pieces
 
-    def _take_live(self, limit: int) -> list[bytes]:
-        items = self._items
+    def _take_live(self, limit: int) -> list[Piece]:
+        pieces = self._pieces
         if self._size <= limit:
-            self._items, self._events, self._size = [], [], 0
+            self._pieces, self._size = [], 0
             self.waiting = False
         else:
             count = size = 0
             while size < limit:
-                size += len(items[count])
+                size += len(pieces[count].data)
                 count += 1
-            items = items[:count]
-            del self._items[:count], self._events[:count]
+            pieces = pieces[:count]
+            del self._pieces[:count]
             self._size -= size
-        self.delivered += len(items)
-        return items
+            self.waiting = bool(self._pieces)
+        for piece in pieces:
+            self.delivered += piece.count
+        return pieces
 
-    def _take_replay(self, replay: Replay, limit: int) -> list[bytes]:
+    def _take_replay(self, replay: Replay, limit: int) -> list[Piece]:
         if not replay.began:
             self._since[replay.subscription] = replay.begin(self.source)
             del self._until[replay.subscription]
-        items, done = replay.take(self.source, self.codec, limit)
+        pieces, done = replay.take(self.source, self.codec, limit)
         if done:
             self._replays.popleft()
-        return items
+        return pieces
+
+    # ------------------------------------------------------------- falling behind
 
     @property
     def _strict(self) -> bool:
@@ -168,17 +208,24 @@ class Queue:
 
     def _overflow(self) -> None:
         if not self._strict:
-            self._hold_positions()
+            self._hold_positions(latest=self.source.latest)
         elif self._size > STRICT_BYTES:
             self._owner.too_slow()
 
-    def _hold_positions(self) -> None:
-        """Exchange the queued events for their positions."""
-        if self._lanes is None:
-            self._lanes = Lanes(self.source, self.codec, self._wants)
-            for event in self._events:
-                self._lanes.note(event)
-            self._items, self._events, self._size = [], [], 0
+    def _hold_positions(self, *, latest: bool = False) -> None:
+        """Exchange the queued events for their positions, or for the latest of them."""
+        if self._lane is None:
+            self.live = False
+            kind = Latest if latest else Positions
+            self._lane = kind(self.source, self.codec, self._wants)
+            for piece in self._pieces:
+                self._lane.note(piece.events)
+            for events in self._gathered.values():
+                self._lane.note(events)
+            self._pieces, self._size, self._gathered = [], 0, {}
+            if self._lane and not self.waiting:  # there were gathered events alone
+                self.waiting = True
+                self._owner.wake(self)
 
     def _wants(self, event: Event) -> bool:
         position = event.position

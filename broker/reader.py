@@ -55,10 +55,16 @@ class Reader:
         replayed = [n for n in namespaces if message.replay != "none" or n.plugin.retained]
         cursor: str | UnsetType = UNSET
         if not replayed and key is not None and len(namespaces) == 1:
-            cursor = namespaces[0].fanout.cursor(namespaces[0].position)
+            cursor = namespaces[0].cursor(namespaces[0].position)
         self._outbox.reply(Subscribed(message.id, cursor))
-        coalesce = message.coalesce == "auto"
-        subscription = Subscription(message.id, message.topic, key, namespaces, coalesce)
+        subscription = Subscription(
+            message.id,
+            message.topic,
+            key,
+            namespaces,
+            coalesce=message.coalesce == "auto",
+            rollup=message.rollupMs or 0,
+        )
         end = ReplayEnd(message.id, len(replayed))
         for namespace in namespaces:
             self._attach(namespace, subscription, older, end if namespace in replayed else None)
@@ -102,7 +108,7 @@ class Reader:
         readers.add(subscription.pattern, subscription.key, queue)
         if end is not None:
             one = subscription.key is not None and len(subscription.namespaces) == 1
-            queue.replay(Replay(subscription, end, namespace.fanout.cursor if one else None))
+            queue.replay(Replay(subscription, end, namespace.cursor if one else None))
 
     def _detach(self, subscription: Subscription) -> None:
         for namespace in subscription.namespaces:

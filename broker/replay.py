@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import UNSET
 
 from broker.codec import Codec
+from broker.envelope import Piece
 from broker.lane import Source
 from broker.messages import Replayed
 from broker.plugin import Event
@@ -22,18 +23,27 @@ class Subscription:
         key: of one stream, or None for all.
         namespaces: those that the pattern is about.
         coalesce: whether events may be merged for it.
+        rollup: for how many ms events may wait, to be merged with those that follow.
     """
 
-    __slots__ = ("coalesce", "id", "key", "namespaces", "pattern")
+    __slots__ = ("coalesce", "id", "key", "namespaces", "pattern", "rollup")
 
     def __init__(
-        self, id: int, pattern: str, key: str | None, namespaces: Sequence[Any], coalesce: bool
+        self,
+        id: int,
+        pattern: str,
+        key: str | None,
+        namespaces: Sequence[Any],
+        *,
+        coalesce: bool = True,
+        rollup: int = 0,
     ) -> None:
         self.id = id
         self.pattern = pattern
         self.key = key
         self.namespaces = namespaces
         self.coalesce = coalesce
+        self.rollup = rollup if coalesce else 0
 
     def matches(self, event: Event) -> bool:
         return (self.key is None or self.key == event.key) and (
@@ -92,15 +102,16 @@ class Replay:
         self._position = source.position
         return self._position
 
-    def take(self, source: Source, codec: Codec, limit: int) -> tuple[list[bytes], bool]:
+    def take(self, source: Source, codec: Codec, limit: int) -> tuple[list[Piece], bool]:
         """About `limit` bytes of it, and whether that was the end."""
-        items: list[bytes] = []
+        pieces: list[Piece] = []
         while self._left and limit > 0:
-            items.append(source.encode(self._left.popleft(), codec, self.subscription.id))
-            limit -= len(items[-1])
+            event = self._left.popleft()
+            pieces.append(Piece(source.encode((event,), codec, self.subscription.id)))
+            limit -= len(pieces[-1].data)
         if self._left:
-            return items, False
+            return pieces, False
         end = self._end.part_done(self._cursor(self._position) if self._cursor else None)
         if end is not None:
-            items.append(codec.encode(end))
-        return items, True
+            pieces.append(Piece(codec.encode(end)))
+        return pieces, True

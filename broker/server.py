@@ -164,9 +164,10 @@ class Broker:
         self._serving: asyncio.Task[None]
 
     def _namespace(self, name: str, scheduler: Scheduler) -> Namespace:
-        settings = self.settings.namespaces[name]
+        settings, plugin = self.settings.namespaces[name], self._plugins[name]
         engine = MemoryEngine(settings.history)
-        return Namespace(name, settings, self._plugins[name], engine, self._clock, scheduler.wake)
+        wake, call_later = scheduler.wake, self._loop.call_later
+        return Namespace(name, settings, plugin, engine, self._clock, wake, call_later)
 
     @property
     def port(self) -> int:
@@ -210,7 +211,8 @@ class Broker:
         for server in self._http.servers:
             server.close()
         for session in sessions:
-            session.outbox.wire.hold("stopping")
+            session.outbox.wire.stop_reading()
+            session.outbox.touch()
         await self._until(self._handled, deadline)
         leaving = set(sessions)
         await self._until(lambda: not self._let_go(leaving), deadline)

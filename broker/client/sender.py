@@ -249,13 +249,13 @@ class Sender:
         while self._queue:
             data = self._encode(self._queue.popleft())
             if size + len(data) > self._batch_bytes and batch:
-                self._outlet.send_now(self._codec.pack(batch))
+                self._outlet.send_now(self._codec.pack(batch, len(batch)))
                 batch, size = [], 0
             if data:
                 batch.append(data)
                 size += len(data) + 1
         if batch:
-            self._outlet.send_now(self._codec.pack(batch))
+            self._outlet.send_now(self._codec.pack(batch, len(batch)))
 
     def _encode(self, item: Receipt | Request) -> bytes:
         """The bytes of one item under the next id; nothing where it is too large to send."""

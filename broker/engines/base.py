@@ -20,17 +20,22 @@ class Batch(Struct):
     """Events that are stored together, or not at all.
 
     Attributes:
-        events: in order; the engine gives each its position.
+        runs: the events, in order; neighbours of one topic and key are one run, and are
+            stored, encoded and offered together. The engine gives each its position.
         ids: of each event, the id of its publish; 0 where it had none.
         expected: for each stream, the position of its last event as its head has it.
         origins: who published them: a connection, how many of the events are its own,
             and the last id that is answered with them; 0 where there is none.
     """
 
-    events: list[Event]
+    runs: list[list[Event]]
     ids: list[int]
     expected: dict[str, int]
     origins: list[tuple[Any, int, int]]
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for run in self.runs for event in run]
 
 
 class Engine(Protocol):

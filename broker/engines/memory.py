@@ -102,26 +102,32 @@ class MemoryEngine:
             if (0 if log is None else log.last) != expected:
                 self._failed(batch, Conflict(f"a stream is not at {expected} any more"))
                 return
-        if batch.events:
-            self._store(batch.events)
+        if batch.runs:
+            self._store(batch.runs)
         self._delivered(batch)
 
-    def _store(self, events: Sequence[Event]) -> None:
-        segment = self._segment(events[0].time)
+    def _store(self, runs: Sequence[list[Event]]) -> None:
+        segment = self._segment(runs[0][0].time)
         counts = segment.counts
         size = 0
-        for event in events:
-            log = self._logs.get(event.key)
+        position = self._position
+        for run in runs:
+            log = self._logs.get(run[0].key)
             if log is None:
-                log = self._logs[event.key] = _Log(self._forgotten)
-            self._position = event.position = log.last = self._position + 1
-            log.events.append(event)
-            counts[log] = counts.get(log, 0) + 1
-            size += len(event.raw) + OVERHEAD
-            if event.dedupe is not None:
-                log.names.add(event.dedupe)
+                log = self._logs[run[0].key] = _Log(self._forgotten)
+            for event in run:
+                position += 1
+                event.position = position
+                size += len(event.raw)
+                if event.dedupe is not None:
+                    log.names.add(event.dedupe)
+            size += OVERHEAD * len(run)
+            self._position = log.last = position
+            log.events += run
+            counts[log] = counts.get(log, 0) + len(run)
             if len(log.events) > self._history.events:
-                self._drop_early(log, 1 + self._history.events // 8)
+                excess = len(log.events) - self._history.events
+                self._drop_early(log, excess + self._history.events // 8)
         segment.bytes += size
         self._bytes += size
         while self._bytes > self._history.bytes:

@@ -46,6 +46,9 @@ class Receiver(Protocol):
     def pinged(self) -> None:
         """A control ping came; the library has its answer ready."""
 
+    def ponged(self, payload: bytes) -> None:
+        """A control pong came."""
+
     def had_enough(self) -> None:
         """So many frames were taken at once that others should have their turn."""
 
@@ -172,6 +175,8 @@ class FrameReader:
             return  # it came behind what ended the connection
         if opcode is Opcode.PING:
             self._receiver.pinged()
+        elif opcode is Opcode.PONG:
+            self._receiver.ponged(bytes(frame.data))
         elif opcode is Opcode.TEXT or opcode is Opcode.BINARY or opcode is Opcode.CONT:
             if opcode is not Opcode.CONT and opcode != self.first & 0x0F:
                 self._receiver.wrong_type()

@@ -5,7 +5,6 @@ The handshake, the rules and the closing behaviour are the Sans-I/O
 """
 
 import asyncio
-import struct
 from collections.abc import Hashable
 from typing import Any, cast
 
@@ -16,7 +15,7 @@ from websockets.protocol import CLOSED, OPEN
 from broker.errors import CLOSES, Closed
 from broker.messages import Ping
 from broker.session import Session
-from broker.transports.frames import BINARY, TEXT, FrameReader
+from broker.transports.frames import FrameReader
 from broker.transports.handshake import (
     Target,
     codec_of,
@@ -27,6 +26,7 @@ from broker.transports.handshake import (
 )
 from broker.transports.heartbeat import Pulse
 from broker.transports.port import Port
+from broker.transports.writer import FrameWriter
 
 log = structlog.get_logger(__name__)
 
@@ -36,9 +36,6 @@ CLOSE_TIMEOUT = 5.0
 
 IGNORED_BYTES = 4 << 20
 """How much it may still send before that."""
-
-_HEAD_16 = struct.Struct("!BBH")
-_HEAD_64 = struct.Struct("!BBQ")
 
 _BUFFER = bytearray(READ_BYTES)
 _VIEW = memoryview(_BUFFER)
@@ -54,9 +51,9 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_close_timer", "_connections", "_deflates", "_frames", "_held", "_ignored", "_pinged",
-        "_port", "_protocol", "_session", "_transport",
-        "bytes_in", "bytes_out", "heard", "opened", "peer", "pulse", "spoke", "writable",
+        "_close_timer", "_connections", "_frames", "_held", "_ignored", "_pinged",
+        "_port", "_protocol", "_session", "_transport", "_writer",
+        "bytes_in", "heard", "opened", "peer", "pulse",
     )  # fmt: skip
 
     def __init__(self, port: Port, connections: set[Any]) -> None:
@@ -64,17 +61,15 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._connections = connections
         self._protocol = sans_io(port.config)
         self._session: Session | None = None
-        self._deflates = False
         self._ignored = 0
         self._held: set[Hashable] = set()
         limit = port.config.limits.max_message_bytes
         self._frames = FrameReader(self._protocol, limit, self._held, self)
         self._close_timer: asyncio.TimerHandle | None = None
         self._pinged = False
-        self.writable = True
-        self.heard = self.spoke = True
+        self.heard = True
         self.pulse = Pulse()
-        self.bytes_in = self.bytes_out = 0
+        self.bytes_in = 0
         self.peer = ""
         self.opened = port.clock.seconds()
 
@@ -82,6 +77,9 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._writer = FrameWriter(
+            self._transport, self._protocol, self._port.clock.seconds, self._may_write
+        )
         # The backlog belongs into the outbox, where it can be merged and reordered. A
         # mark of 0 would stall for ever under TLS.
         self._transport.set_write_buffer_limits(high=1, low=0)
@@ -112,18 +110,22 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         return None
 
     def pause_writing(self) -> None:
-        self.writable = False
+        self._writer.paused = True
 
     def resume_writing(self) -> None:
-        self.writable = True
+        self._writer.paused = False
         self._pinged = False
         if "pongs" in self._held:
             self.release("pongs")
+        self._may_write()
+
+    def _may_write(self) -> None:
         if self._session is not None:
             self._session.outbox.touch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._frames.plain = self.writable = False
+        self._frames.plain = False
+        self._writer.lost()
         self._connections.discard(self)
         self._port.heartbeat.discard(self)
         if self._close_timer is not None:
@@ -159,41 +161,41 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         if not self._held and not self._transport.is_closing():
             self._transport.resume_reading()
 
+    def stop_reading(self) -> None:
+        self.hold("stopping")
+        self._writer.lift()  # pongs are not read either
+
+    @property
+    def writable(self) -> bool:
+        return not self._writer.paused
+
+    @property
+    def room(self) -> int:
+        return self._writer.room
+
     def send(self, payload: bytes) -> None:
-        if not self._frames.plain and self._protocol.state is not OPEN:
-            return
-        self.spoke = True
-        if self._deflates:
-            if self._frames.first == TEXT:
-                self._protocol.send_text(payload)
-            else:
-                self._protocol.send_binary(payload)
-            self._write_protocol()
-            return
-        size = len(payload)
-        if size < 126:
-            head = bytes((self._frames.first, size))
-        elif size < 65_536:
-            head = _HEAD_16.pack(self._frames.first, 126, size)
-        else:
-            head = _HEAD_64.pack(self._frames.first, 127, size)
-        self.bytes_out += size + len(head)
-        self._transport.write(head + payload)
+        self._writer.send(payload)
 
     def close(self, code: int, reason: str) -> None:
         if self._protocol.state is OPEN:
             self._frames.plain = False
-            self._protocol.send_close(code, reason)
-            self._write_protocol()
+            self._writer.close(code, reason)
             self._expect_end()
 
     # ------------------------------------------------------------- Beating
 
+    @property
+    def spoke(self) -> bool:
+        return self._writer.spoke
+
+    @spoke.setter
+    def spoke(self, value: bool) -> None:
+        self._writer.spoke = value
+
     def ping_frame(self) -> None:
         if self._protocol.state is OPEN and not self._pinged:
-            self._pinged = not self.writable  # one is enough in a buffer that is full
-            self._protocol.send_ping(b"")
-            self._write_protocol()
+            self._pinged = self.room <= 0  # one is enough behind what does not arrive
+            self._writer.ping()
 
     def ping_message(self) -> None:
         if self._session is not None and self.writable:
@@ -229,14 +231,18 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._refuse(1003, CLOSES[1003].reason)
 
     def pinged(self) -> None:
-        if not self.writable:
+        if self._writer.paused:
             self.hold("pongs")  # or they would pile up behind a socket that is not read
+
+    def ponged(self, payload: bytes) -> None:
+        self._pinged = False
+        self._writer.ponged(payload)
 
     def had_enough(self) -> None:
         self._wait_a_turn(READ_BYTES)
 
     def handled(self) -> None:
-        self._write_protocol()
+        self._writer.flush()
         if self._protocol.state is not OPEN and self._session is not None:
             self._expect_end()
 
@@ -256,14 +262,13 @@ class WebSocketConnection(asyncio.BufferedProtocol):
                 offer_compression(protocol)
             response = protocol.accept(request)
         protocol.send_response(response)
-        self._write_protocol()
+        self._writer.flush()
         if wanted is not None and response.status_code == 101:
-            self._deflates = bool(protocol.extensions)
             self._open(wanted)
 
     def _open(self, wanted: Target) -> None:
         codec = codec_of(self._protocol)
-        self._frames.first = BINARY if codec.binary else TEXT
+        self._frames.first = self._writer.begin(binary=codec.binary)
         try:
             self._session = self._port.admit(self, codec, wanted, self.peer)
         except Closed as refusal:
@@ -284,18 +289,6 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             loop = asyncio.get_running_loop()
             self._close_timer = loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
 
-    def _write_protocol(self) -> None:
-        for chunk in self._protocol.data_to_send():
-            if chunk:
-                self.bytes_out += len(chunk)
-                self._transport.write(chunk)
-            elif self._transport.can_write_eof():
-                # What the peer still sends is read and left aside: closing now could
-                # reset the connection before the peer has seen why.
-                self._transport.write_eof()
-            else:
-                self._transport.close()
-
     def _log_closed(self, session: Session) -> None:
         protocol = self._protocol
         ours, theirs = protocol.close_sent, protocol.close_rcvd
@@ -309,6 +302,6 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             received=session.received,
             sent=session.outbox.sent,
             bytes_in=self.bytes_in,
-            bytes_out=self.bytes_out,
+            bytes_out=self._writer.bytes,
             clean=protocol.state is CLOSED or theirs is not None,
         )

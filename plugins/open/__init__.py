@@ -5,7 +5,9 @@ a stream is the last event of each topic.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+from msgspec import Struct
 
 from broker.plugin import Event, Plugin
 
@@ -16,8 +18,26 @@ LastEvents = dict[str, Event]
 """The state of one stream: the last event of each topic."""
 
 
+class OpenOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of a reader that is behind.
+
+    Attributes:
+        slow_reader: `disconnect` gives it every event, late, and closes it (4108) when the
+            next one it needs is not retained any more; `latest` gives it the last event
+            of each topic and key, and says with `dropped` how many were left out.
+    """
+
+    slow_reader: Literal["disconnect", "latest"] = "disconnect"
+
+
 class OpenPlugin(Plugin[LastEvents]):
     """Owns its topics, and asks nothing of them."""
+
+    Options: ClassVar[type[Struct]] = OpenOptions
+
+    def __init__(self, namespace: str, options: OpenOptions) -> None:
+        super().__init__(namespace, options)
+        self.latest = options.slow_reader == "latest"
 
     def body_type(self, topic: str) -> Any:
         return Any

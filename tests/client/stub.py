@@ -53,7 +53,7 @@ class Peer:
 
     async def send(self, *messages: BrokerMessage) -> None:
         """Send `messages` as one WebSocket message."""
-        data = self.codec.pack([self.codec.encode(message) for message in messages])
+        data = self.codec.pack([self.codec.encode(m) for m in messages], len(messages))
         await self.connection.send(data, text=not self.codec.binary)
 
     def cut(self) -> None:

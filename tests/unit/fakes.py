@@ -1,5 +1,6 @@
 """Stand-ins for what lies around a module: a clock, a wire, a publisher, a slow engine."""
 
+import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from broker.ingress import Ingress, Intake
 from broker.messages import Publish
 from broker.namespace import Namespace
 from broker.plugin import Event, Sender
-from plugins.open import OpenPlugin
+from plugins.open import OpenOptions, OpenPlugin
 
 SENDER = Sender("anonymous", None, "c1")
 
@@ -44,6 +45,10 @@ class FakeWire:
         self.held: set[str] = set()
 
     @property
+    def room(self) -> int:
+        return 1 << 20 if self.writable else 0
+
+    @property
     def messages(self) -> list[dict[str, Any]]:
         return [message for payload in self.sent for message in payload]
 
@@ -60,6 +65,27 @@ class FakeWire:
 
     def release(self, reason: str) -> None:
         self.held.discard(reason)
+
+
+class Timers:
+    """A loop's `call_later`, and its time, which passes when it is told to."""
+
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        self.clock = clock or FakeClock()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def __call__(self, delay: float, call: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._due, (self.clock.now + delay, self._count, call))
+
+    def pass_(self, seconds: float) -> None:
+        """Let so much time pass, and what is due in it happen."""
+        end = self.clock.now + seconds
+        while self._due and self._due[0][0] <= end:
+            self.clock.now, _, call = heapq.heappop(self._due)
+            call()
+        self.clock.now = end
 
 
 class FakePublisher:
@@ -154,13 +180,14 @@ class LateEngine:
 
 
 def namespace(
-    plugin: Any = None, engine: Any = None, clock: Any = None, **settings: Any
+    plugin: Any = None, engine: Any = None, timers: Timers | None = None, **settings: Any
 ) -> Namespace:
     """A namespace of the open plugin, or of another, that nobody schedules."""
-    plugin = plugin or OpenPlugin("workflow", None)
+    plugin = plugin or OpenPlugin("workflow", OpenOptions())
     table = msgspec.convert({"plugin": "open", **settings}, config.Namespace)
     engine = engine or MemoryEngine(table.history)
-    return Namespace(plugin.namespace, table, plugin, engine, clock or FakeClock(), lambda: None)
+    timers = timers or Timers()
+    return Namespace(plugin.namespace, table, plugin, engine, timers.clock, lambda: None, timers)
 
 
 def publish(topic: str, body: Any, id: int = 0, **fields: Any) -> Publish:

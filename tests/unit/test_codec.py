@@ -53,7 +53,7 @@ def test_any_document_is_answered(codec, value):
 @pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 65_535, 65_536])
 def test_packed_messages_are_one_array(codec, count):
     """However many messages are packed, they come out again in order."""
-    packed = codec.pack([codec.encode(Ack(n)) for n in range(1, count + 1)])
+    packed = codec.pack([codec.encode(Ack(n)) for n in range(1, count + 1)], count)
     assert [m.id for m in codec.decode_broker(packed)] == list(range(1, count + 1))
 
 

@@ -30,6 +30,9 @@ class FakeReceiver:
 
     def handled(self): ...
 
+    def ponged(self, payload):
+        pass
+
     def pinged(self): ...
 
     def feed(self, data):

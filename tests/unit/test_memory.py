@@ -1,5 +1,7 @@
 """The memory engine against a plain model of what is retained."""
 
+from itertools import groupby
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,7 +37,8 @@ class Model(RuleBasedStateMachine):
 
     def batch(self, events):
         expected = {e.key: self.last[e.key] for e in events}
-        return Batch(events, [0] * len(events), expected, [])
+        runs = [list(run) for _, run in groupby(events, key=lambda e: e.key)]
+        return Batch(runs, [0] * len(events), expected, [])
 
     @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=7), size=st.integers(0, 3000),
           names=st.lists(st.none() | st.sampled_from("xyz"), min_size=7, max_size=7))  # fmt: skip
@@ -84,7 +87,7 @@ class Model(RuleBasedStateMachine):
     @rule(key=st.sampled_from(KEYS))
     def conflict(self, key):
         """An append at another position than the last fails, and stores nothing."""
-        self.engine.append(Batch([event(key=key)], [0], {key: self.last[key] + 1}, []))
+        self.engine.append(Batch([[event(key=key)]], [0], {key: self.last[key] + 1}, []))
         assert isinstance(self.failed.pop(), Conflict)
 
     @rule(key=st.sampled_from(KEYS))
@@ -134,9 +137,9 @@ def test_a_stream_over_its_bound_keeps_the_newest(count):
     """Also over many times the bound, beside another stream that is never cut."""
     engine = MemoryEngine(History(events=3))
     engine.open(lambda batch: None, lambda batch, why: pytest.fail(str(why)))
-    engine.append(Batch([event(key="quiet", body="first")], [0], {}, []))
+    engine.append(Batch([[event(key="quiet", body="first")]], [0], {}, []))
     for n in range(count):
-        engine.append(Batch([event(key="loud", body=n)], [0], {}, []))
+        engine.append(Batch([[event(key="loud", body=n)]], [0], {}, []))
     floor = engine.floor("loud")
     assert [e.body for e in engine.read("loud", floor, 9)] == list(range(count))[
         -len(engine.read("loud", floor, 9)) :
@@ -150,11 +153,11 @@ def test_a_quiet_stream_outlives_a_flood():
     failed = []
     engine = MemoryEngine(History(bytes=20 * OVERHEAD))
     engine.open(lambda batch: None, lambda batch, why: failed.append(why))
-    engine.append(Batch([event(key="quiet")], [0], {"quiet": 0}, []))
+    engine.append(Batch([[event(key="quiet")]], [0], {"quiet": 0}, []))
     last = engine.last("quiet")
     for n in range(100):
-        engine.append(Batch([event(key="loud", body=n)], [0], {}, []))
+        engine.append(Batch([[event(key="loud", body=n)]], [0], {}, []))
     assert engine.floor("quiet") == engine.last("quiet") == last
-    engine.append(Batch([event(key="quiet")], [0], {"quiet": last}, []))
+    engine.append(Batch([[event(key="quiet")]], [0], {"quiet": last}, []))
     assert not failed
     assert len(engine.read("quiet", last, 9)) == 1

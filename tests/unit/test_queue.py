@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from broker.codec import JSON
-from broker.fanout import Fanout
 from broker.messages import Pong
 from broker.outbox import Outbox
 from broker.queue import Queue
@@ -41,7 +40,7 @@ class Reader:
 
     def subscribe(self, pattern, key, replay=False):
         self.last_id += 1
-        wish = Subscription(self.last_id, pattern, key, [self.source], True)
+        wish = Subscription(self.last_id, pattern, key, [self.source])
         older = self.standing.get((pattern, key))
         self.queue.add(wish, replaces=older)
         self.source.fanout.subscriptions.add(pattern, key, self.queue)
@@ -213,7 +212,7 @@ def test_a_quiet_namespace_overtakes_a_backlog():
     assert len(first) < 100
     other = namespace()
     quiet = Queue(loud.outbox, JSON, other, 1)
-    quiet.add(Subscription(9, "workflow.q", None, [other], True))
+    quiet.add(Subscription(9, "workflow.q", None, [other]))
     other.fanout.subscriptions.add("workflow.q", None, quiet)
     say(other, publisher, publish("workflow.q", "urgent"))
     loud.flush()
@@ -236,4 +235,4 @@ def test_replies_leave_first():
 
 def test_a_cursor_names_its_numbering():
     """Two brokers never write the same cursor for different events."""
-    assert Fanout("a").cursor(5) != Fanout("b").cursor(5)
+    assert namespace().cursor(5) != namespace().cursor(5)

@@ -11,9 +11,9 @@ from broker.errors import ERRORS
 from broker.router import Router
 from broker.scheduler import Scheduler
 from broker.session import Session, Sessions
-from plugins.open import OpenPlugin
+from plugins.open import OpenOptions, OpenPlugin
 
-from .fakes import FakeClock, FakePublisher, FakeWire, namespace, publish, say
+from .fakes import FakeClock, FakePublisher, FakeWire, Timers, namespace, publish, say
 
 
 class Loop:
@@ -54,9 +54,9 @@ def scheduled(*names, clock=None, **settings):
     loop = Loop()
     scheduler = Scheduler(clock, loop.call_soon)
     for name in names:
-        plugin = Slow(name, None)
+        plugin = Slow(name, OpenOptions())
         plugin.clock = clock
-        made = namespace(plugin, clock=clock, **settings)
+        made = namespace(plugin, timers=Timers(clock), **settings)
         made.intake._wake = scheduler.wake
         scheduler.namespaces.append(made)
     return scheduler, loop
@@ -75,7 +75,7 @@ def test_connections_take_turns():
     target = namespace()
     flood, quiet = FakePublisher("flood"), FakePublisher("quiet")
     order = []
-    target.fanout.deliver = lambda event: order.append(event.sender.connection)
+    target.fanout.deliver = lambda run: order.extend(e.sender.connection for e in run)
     for n in range(1000):
         target.enqueue(flood.ingress, publish("workflow.a", n))
     target.enqueue(quiet.ingress, publish("workflow.a", "quiet", 1))
@@ -90,7 +90,7 @@ def test_order_within_a_connection_is_kept():
     target = namespace()
     publishers = [FakePublisher(f"p{n}") for n in range(5)]
     got = {p.sender.connection: [] for p in publishers}
-    target.fanout.deliver = lambda event: got[event.sender.connection].append(event.body)
+    target.fanout.deliver = lambda run: [got[e.sender.connection].append(e.body) for e in run]
     for n in range(200):
         for index, publisher in enumerate(publishers):
             if n % (index + 1) == 0:

@@ -1,0 +1,43 @@
+"""Events as they go to clients, in either encoding: once for all readers of a kind."""
+
+from collections.abc import Sequence
+
+from msgspec import UNSET, Struct
+
+from broker.codec import Codec, transcode
+from broker.messages import EventMessage
+from broker.plugin import Event
+
+
+class Piece(Struct, gc=False):
+    """Encoded messages that go out together: neighbours in an array.
+
+    Attributes:
+        data: the messages, as they stand in an array, between its ends.
+        count: how many they are.
+        events: those that they tell, should they become positions again.
+    """
+
+    data: bytes
+    count: int = 1
+    events: Sequence[Event] = ()
+
+
+def encode(events: Sequence[Event], codec: Codec, epoch: str, sub: int | None = None) -> bytes:
+    """Events as messages to a client, as in `Piece.data`; their bodies as they came in.
+
+    An event without a position, such as one of a snapshot, has no cursor; nor has
+    one that is a part of the replay `sub`.
+    """
+    messages = [
+        EventMessage(
+            event.topic,
+            event.time,
+            event.raw if event.codec is codec else transcode(event.raw, event.codec, codec),
+            event.key or UNSET,
+            f"{epoch}.{event.position}" if event.position and sub is None else UNSET,
+            UNSET if sub is None else sub,
+        )
+        for event in events
+    ]
+    return codec.encode(messages[0]) if len(messages) == 1 else codec.encode_all(messages)
