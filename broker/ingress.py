@@ -19,7 +19,7 @@ from broker.messages import Publish
 from broker.outbox import Receipts
 from broker.plugin import Sender
 
-RELEASED = 16
+RELEASED = 4
 """How many held connections are let in again in one turn, at most."""
 
 

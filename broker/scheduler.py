@@ -22,8 +22,12 @@ SLICE = 0.001
 OVERRUN = 10 * SLICE
 """From when on a slice that was not kept is counted, in seconds."""
 
-READ_BYTES = 256 << 10
-"""How much all connections together may bring in one turn."""
+READ_BYTES = 128 << 10
+"""How much all connections together may bring in one turn, about: to parse as much takes
+about as long as a slice."""
+
+RESUMED = 4
+"""How many of those that would have brought more are read again in one turn."""
 
 
 class Scheduler:
@@ -32,6 +36,10 @@ class Scheduler:
     Args:
         clock: measures the slices.
         call_soon: runs a function in the next turn of the loop.
+
+    Attributes:
+        read_room: how many bytes may still come in before the next turn. Who reads counts
+            them, and waits for its `next_turn` when there are none left.
     """
 
     def __init__(self, clock: Clock, call_soon: Callable[[Callable[[], None]], object]) -> None:
@@ -41,7 +49,7 @@ class Scheduler:
         self._call_soon = call_soon
         self._woken = False
         self._touched: list[Outbox] = []
-        self._starved: deque[tuple[Callable[[], None], int]] = deque()
+        self._starved: deque[Callable[[], None]] = deque()
 
     def wake(self) -> None:
         """There is work: see to it that there is a turn."""
@@ -54,37 +62,34 @@ class Scheduler:
         self._touched.append(outbox)
         self.wake()
 
-    def read(self, size: int) -> bool:
-        """Count `size` bytes that came in; False once this turn has had its share."""
-        self.read_room -= size
-        return self.read_room > 0
-
-    def next_turn(self, resume: Callable[[], None], size: int) -> None:
-        """Let a connection that has just brought `size` bytes be read again, by `resume`,
-        in a turn that has room for as much."""
-        self._starved.append((resume, size))
+    def next_turn(self, resume: Callable[[], None]) -> None:
+        """Let a connection that has had its share be read again, by `resume`, when those
+        that had theirs before it have been."""
+        self._starved.append(resume)
         self.wake()
 
     def turn(self) -> None:
-        """One turn: run the namespaces, then let the connections write."""
+        """One turn: run the namespaces, the least busy first, and let connections write.
+
+        What a namespace has made ready leaves before the next one runs, so that an event
+        of a quiet one waits for nobody's slice.
+        """
         self.read_room = READ_BYTES
+        ready = [namespace for namespace in self.namespaces if namespace.intake.ready]
+        if len(ready) > 1:
+            ready.sort(key=_backlog)
+        for namespace in ready:
+            self._run(namespace)
+            self.flush()
         for namespace in self.namespaces:
-            if namespace.intake.ready:
-                self._run(namespace)
             if namespace.intake.held:
                 namespace.intake.release_some()
         self.flush()
-        self._resume()
+        for _ in range(min(RESUMED, len(self._starved))):
+            self._starved.popleft()()
         self._woken = False
         if self._touched or self._starved or self._busy():
             self.wake()
-
-    def _resume(self) -> None:
-        room = READ_BYTES
-        while self._starved and room > 0:
-            resume, size = self._starved.popleft()
-            room -= size
-            resume()
 
     def _busy(self) -> bool:
         for namespace in self.namespaces:
@@ -117,3 +122,7 @@ class Scheduler:
             except Exception:
                 log.exception("connection failed")
                 outbox.wire.close(1011, "internal error")
+
+
+def _backlog(namespace: Namespace) -> int:
+    return namespace.intake.messages

@@ -79,7 +79,7 @@ class FrameWriter:
 
     def send(self, payload: bytes) -> None:
         """One message."""
-        if not self.open:
+        if not self.open or self._transport.is_closing():
             return
         self.spoke = True
         if self._deflates:
@@ -147,6 +147,8 @@ class FrameWriter:
         """Write what the library has to say."""
         self.open = self.open and self._protocol.state is OPEN
         for chunk in self._protocol.data_to_send():
+            if self._transport.is_closing():
+                return  # it broke, and we are about to be told
             if chunk:
                 self.bytes += len(chunk)
                 self._transport.write(chunk)

@@ -175,19 +175,33 @@ def test_one_held_twice_is_held_once():
     assert publisher.holds == 0
 
 
-def test_the_budget_of_a_turn():
-    """What all connections bring in one turn is bounded; those over it wait their turn."""
+def test_those_that_bring_too_much_wait_their_turn():
+    """A turn has room for so many bytes; who would have brought more is read again in order."""
     scheduler, loop = scheduled("loud")
-    assert scheduler.read(1000)
-    assert not scheduler.read(10 << 20)
+    scheduler.read_room -= 10 << 20
     resumed = []
     for n in range(10):
-        scheduler.next_turn(lambda n=n: resumed.append(n), 64 << 10)
+        scheduler.next_turn(lambda n=n: resumed.append(n))
     loop.turn()
     assert 0 < len(resumed) < 10
-    assert scheduler.read(1000)
+    assert scheduler.read_room > 0
     loop.run()
     assert resumed == list(range(10))
+
+
+def test_the_quiet_namespace_runs_and_leaves_first():
+    """In one turn, what a busy namespace has to do delays nothing of the others."""
+    scheduler, loop = scheduled("busy", "quiet")
+    order = []
+    for target in scheduler.namespaces:
+        target.fanout.deliver = lambda run: order.append(run[0].topic)
+    busy, quiet = scheduler.namespaces
+    publisher, other = FakePublisher(), FakePublisher("c2")
+    for n in range(10):
+        busy.enqueue(publisher.ingress, publish("busy.a", n))
+    quiet.enqueue(other.ingress, publish("quiet.a", 1))
+    loop.turn()
+    assert order[0] == "quiet.a"
 
 
 def test_a_turn_that_fails_is_not_the_last():
