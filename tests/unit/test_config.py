@@ -138,7 +138,9 @@ def test_the_environment_overrides(tmp_path):
         EDGESTREAM_NAMESPACES__AGENT_CHAT__QUEUE__MESSAGES="7",
         EDGESTREAM_SERVERS__CHAT__COMPRESSION="true",
         EDGESTREAM_AUTH__ORIGINS='["https://a.example"]',
-        EDGESTREAM_OTHER="x",
+        EDGESTREAM_TOKEN="the command line's",
+        EDGESTREAM_PORT="tcp://10.0.0.1:80",
+        EDGESTREAM_SERVICE_PORT="80",
         PATH="/bin",
     )
     assert (loaded.listen.port, loaded.heartbeat.interval) == (9000, 2.0)
@@ -161,6 +163,26 @@ def test_the_environment_overrides(tmp_path):
 def test_a_wrong_variable_is_named(tmp_path, variable, value):
     """What the environment says wrongly is told under the variable's name."""
     assert mistake(tmp_path, GOOD, **{variable: value})[0] == variable
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("EDGESTREAM_LISTEN_PORT", "EDGESTREAM_LISTEN__PORT"),
+        ("EDGESTREAM_AUTH_ANONYMOUS", "EDGESTREAM_AUTH__ANONYMOUS"),
+        ("EDGESTREAM_LIMITS_MAX_MESSAGE_BYTES", "EDGESTREAM_LIMITS__MAX_MESSAGE_BYTES"),
+        ("EDGESTREAM_LIMITS__MAX__MESSAGE_BYTES", "EDGESTREAM_LIMITS__MAX_MESSAGE_BYTES"),
+        (
+            "EDGESTREAM_NAMESPACES__AGENT_CHAT_QUEUE__BYTES",
+            "EDGESTREAM_NAMESPACES__AGENT_CHAT__QUEUE__BYTES",
+        ),
+    ],
+)
+def test_underscores_that_are_too_few_or_too_many(tmp_path, variable, meant):
+    """What would be a setting, but for its underscores, is not silently left out."""
+    where, why = mistake(tmp_path, GOOD, **{variable: "1"})
+    assert where == variable
+    assert meant in why
 
 
 def test_a_value_out_of_range_in_the_environment(tmp_path):
