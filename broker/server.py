@@ -1,11 +1,9 @@
 """The broker, put together from its configuration; its start, its life and its end."""
 
 import asyncio
-import contextlib
 import gc
 import os
 import signal
-import socket
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
@@ -30,6 +28,7 @@ from broker.scheduler import Scheduler
 from broker.sessions import Connected, Sessions
 from broker.transports.heartbeat import Heartbeat
 from broker.transports.http import application
+from broker.transports.listener import HttpServer, bind
 from broker.transports.port import Port
 from broker.transports.websocket import WebSocketConnection
 
@@ -112,26 +111,6 @@ def error_codes(plugins: Mapping[str, Plugin[Any]]) -> Mapping[str, ErrorInfo]:
     return MappingProxyType(codes)
 
 
-class _HttpServer(uvicorn.Server):
-    """uvicorn, started and stopped by the broker: without signal handlers and polling."""
-
-    def capture_signals(self) -> Any:
-        return contextlib.nullcontext()
-
-    async def main_loop(self) -> None:
-        self.exit = asyncio.Event()
-        while not self.exit.is_set():
-            await self.on_tick(0)  # the date in the headers of answers
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.exit.wait(), 1)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-
-
 class Broker:
     """One broker. `start` it inside a running loop, and `stop` it there.
 
@@ -160,7 +139,7 @@ class Broker:
         )
         self._lag = LoopLag(self._clock.seconds, loop.call_later)
         self._stopping = False
-        self._http: _HttpServer
+        self._http: HttpServer
         self._serving: asyncio.Task[None]
 
     def _namespace(self, name: str, scheduler: Scheduler) -> Namespace:
@@ -182,8 +161,8 @@ class Broker:
             ConfigError: the address is not to be had.
         """
         listen = self.settings.listen
-        bound = _bind(listen.host, listen.port)
-        self._http = _HttpServer(self._uvicorn_config())
+        bound = bind(listen.host, listen.port)
+        self._http = HttpServer(self._uvicorn_config())
         self._serving = self._loop.create_task(self._http.serve([bound]))
         while not self._http.started:
             if self._serving.done():
@@ -266,19 +245,3 @@ class Broker:
         for namespace in self.shared.router.namespaces:
             namespace.engine.trim(now)
         self._loop.call_later(TRIM_PERIOD, self._trim)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host`, an address or a name."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or "not an address"
-        raise ConfigError("listen", f"{host}:{port} is not to be had: {why}") from None
-    bound.setblocking(False)
-    return bound
