@@ -7,7 +7,7 @@ reason. (docs/configuration.md)
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -137,6 +137,24 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     config = _convert(data)
     _check_servers(config)
     return config
+
+
+def part(config: Config, servers: Collection[str]) -> Config:
+    """What a process needs that serves only `servers`; all of it where there are none.
+
+    Raises:
+        ConfigError: there is no such server.
+    """
+    if not servers:
+        return config
+    for name in servers:
+        if name not in config.servers:
+            there = ", ".join(sorted(config.servers))
+            raise ConfigError(f"servers.{name}", f"there is no such server; there are: {there}")
+    chosen = {name: server for name, server in config.servers.items() if name in servers}
+    served = {name for server in chosen.values() for name in server.namespaces}
+    namespaces = {name: table for name, table in config.namespaces.items() if name in served}
+    return msgspec.structs.replace(config, servers=chosen, namespaces=namespaces)
 
 
 def as_toml_like(config: Config) -> dict[str, Any]:

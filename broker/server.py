@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
@@ -47,19 +47,23 @@ def check(settings: config.Config) -> None:
     load_plugins(settings)
 
 
-def run(settings: config.Config) -> int:
-    """Serve until SIGINT or SIGTERM. Returns the process's exit code."""
+def run(settings: config.Config, servers: Collection[str] = ()) -> int:
+    """Serve until SIGINT or SIGTERM. Returns the process's exit code.
+
+    Args:
+        servers: serve only these, and leave the others to other processes.
+    """
     configure(settings.logging)
-    return uvloop.run(serve(settings))
+    return uvloop.run(serve(settings, servers))
 
 
-async def serve(settings: config.Config) -> int:
+async def serve(settings: config.Config, servers: Collection[str] = ()) -> int:
     """Serve until SIGINT or SIGTERM, inside a running loop.
 
     Raises:
         ConfigError: the broker cannot be made of `settings`, or its port is not to be had.
     """
-    broker = Broker(settings)
+    broker = Broker(settings, servers=servers)
     await broker.start()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -114,22 +118,34 @@ def error_codes(plugins: Mapping[str, Plugin[Any]]) -> Mapping[str, ErrorInfo]:
 class Broker:
     """One broker. `start` it inside a running loop, and `stop` it there.
 
+    Args:
+        servers: those of `settings` that it serves; none means all. What the others
+            reach, other processes serve.
+
     Raises:
         ConfigError: it cannot be made of `settings`.
     """
 
-    def __init__(self, settings: config.Config, clock: Clock | None = None) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: config.Config,
+        clock: Clock | None = None,
+        *,
+        servers: Collection[str] = (),
+    ) -> None:
+        here = config.part(settings, servers)
+        elsewhere = sorted(settings.namespaces.keys() - here.namespaces.keys())
+        self.settings = settings = here
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._clock = clock or SystemClock()
         self._plugins = load_plugins(settings)
         scheduler = Scheduler(self._clock, loop.call_soon)
-        servers = {
+        groups = {
             name: [self._namespace(n, scheduler) for n in server.namespaces]
             for name, server in settings.servers.items()
         }
-        router = Router(servers)
+        router = Router(groups, elsewhere)
         scheduler.namespaces = router.namespaces
         sessions = Sessions(settings, scheduler, error_codes(self._plugins))
         heartbeat = Heartbeat(settings.heartbeat.interval, loop.call_later)

@@ -1,7 +1,7 @@
 """Fixtures that every test may use: a configuration, and a broker that listens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +66,14 @@ class Site:
 
 
 @asynccontextmanager
-async def running(**changes: dict[str, Any]) -> AsyncIterator[Site]:
-    """A broker with the shipped configuration, but for `changes`; see `settings`."""
+async def running(only: Collection[str] = (), **changes: dict[str, Any]) -> AsyncIterator[Site]:
+    """A broker with the shipped configuration, but for `changes`; see `settings`.
+
+    Of its servers it serves `only` some, if they are given.
+    """
     configured = settings(**changes)
     configure(configured.logging)
-    broker = Broker(configured)
+    broker = Broker(configured, servers=only)
     await broker.start()
     try:
         yield Site(broker)
@@ -90,7 +93,7 @@ async def start() -> AsyncIterator[Callable[..., Awaitable[Site]]]:
     """Starts brokers: `site = await start(limits={"max_subscriptions": 2})`."""
     async with AsyncExitStack() as stack:
 
-        async def begin(**changes: dict[str, Any]) -> Site:
-            return await stack.enter_async_context(running(**changes))
+        async def begin(only: Collection[str] = (), **changes: dict[str, Any]) -> Site:
+            return await stack.enter_async_context(running(only, **changes))
 
         yield begin

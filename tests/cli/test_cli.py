@@ -273,6 +273,7 @@ async def test_serve_until_stopped(unused_tcp_port: int) -> None:
     [
         (("serve", "--port", "99999"), 2, "--port"),
         (("serve", "--port", "x"), 2, "--port"),
+        (("serve", "--server", "chat", "--server", "nope"), 1, "there are: bas, chat"),
         (("serve", "--config", "nowhere.toml"), 1, "nowhere.toml"),
         (("config", "check", "--config", "nowhere.toml"), 1, "nowhere.toml"),
         (("publish", "a.b", "{}", "--url", "ws://127.0.0.1:1/ws"), 3, "cannot connect"),

@@ -205,3 +205,19 @@ def test_no_file(tmp_path):
     """The file is named that is not there."""
     with pytest.raises(ConfigError, match="cannot be read"):
         config.load(tmp_path / "none.toml", {})
+
+
+def test_a_part_for_one_process(tmp_path):
+    """It has the chosen servers with their namespaces; without a choice it is everything."""
+    whole = load(tmp_path, GOOD + PAIR.format("a", "b"))
+    assert config.part(whole, []) is whole
+    chosen = config.part(whole, ["s", "s"])
+    assert (list(chosen.servers), list(chosen.namespaces)) == (["s"], ["a", "b"])
+    assert config.part(whole, ["s", "chat"]) == whole
+
+
+def test_a_part_that_is_not_there(tmp_path):
+    """The error lists those that there are."""
+    with pytest.raises(ConfigError, match="there are: chat, s") as error:
+        config.part(load(tmp_path, GOOD + PAIR.format("a", "b")), ["chat", "Chat"])
+    assert error.value.where == "servers.Chat"
