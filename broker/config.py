@@ -29,10 +29,15 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Listen(_Section, frozen=True):
-    """Where the one port is."""
+    """Where the one port is, and what it proves itself with where it speaks TLS.
+
+    The two are PEM files, named relative to the configuration file's folder.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    tls_certificate: str = ""
+    tls_key: str = ""
 
 
 class Limits(_Section, frozen=True):
@@ -136,7 +141,8 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     overlay(data, Config, environ)
     config = _convert(data)
     _check_servers(config)
-    return config
+    listen = _with_paths(config.listen, path.parent.absolute())
+    return msgspec.structs.replace(config, listen=listen)
 
 
 def part(config: Config, servers: Collection[str]) -> Config:
@@ -189,6 +195,16 @@ def _config_error(error: msgspec.ValidationError, prefix: str) -> ConfigError:
         steps.append(named[2])
         text = "is missing" if named[1].startswith("missing") else "is not a setting"
     return ConfigError(".".join(filter(None, steps)) or "config", text[:1].lower() + text[1:])
+
+
+def _with_paths(listen: Listen, folder: Path) -> Listen:
+    """`listen` with the whole paths of its files."""
+    files = {"tls_certificate": listen.tls_certificate, "tls_key": listen.tls_key}
+    for name, other in ("tls_certificate", "tls_key"), ("tls_key", "tls_certificate"):
+        if files[other] and not files[name]:
+            raise ConfigError(f"listen.{name}", f"is missing: listen.{other} is nothing without it")
+    whole = {name: str(folder / file) for name, file in files.items() if file}
+    return msgspec.structs.replace(listen, **whole)
 
 
 def _check_servers(config: Config) -> None:

@@ -90,7 +90,9 @@ def _flat(variable: str) -> str:
 
 def _value(text: str, kind: Any, variable: str) -> Any:
     try:
-        if kind is Any or text[:1] in "[{":
+        if kind is str:
+            return text
+        if kind is Any or text.startswith(("[", "{")):
             return tomllib.loads(f"value = {text}")["value"]
         return msgspec.to_builtins(msgspec.convert(text, kind, strict=False))
     except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:

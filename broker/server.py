@@ -28,7 +28,7 @@ from broker.scheduler import Scheduler
 from broker.sessions import Connected, Sessions
 from broker.transports.heartbeat import Heartbeat
 from broker.transports.http import application
-from broker.transports.listener import HttpServer, bind
+from broker.transports.listener import HttpServer, bind, check_tls
 from broker.transports.port import Port
 from broker.transports.websocket import WebSocketConnection
 
@@ -45,6 +45,7 @@ def check(settings: config.Config) -> None:
         ConfigError: it could not.
     """
     load_plugins(settings)
+    check_tls(settings.listen)
 
 
 def run(settings: config.Config, servers: Collection[str] = ()) -> int:
@@ -140,6 +141,7 @@ class Broker:
         self._loop = loop
         self._clock = clock or SystemClock()
         self._plugins = load_plugins(settings)
+        check_tls(settings.listen)
         scheduler = Scheduler(self._clock, loop.call_soon)
         groups = {
             name: [self._namespace(n, scheduler) for n in server.namespaces]
@@ -194,6 +196,7 @@ class Broker:
             version=__version__,
             host=listen.host,
             port=self.port,
+            tls=bool(listen.tls_certificate),
             servers={name: server.namespaces for name, server in self.settings.servers.items()},
         )
 
@@ -246,6 +249,8 @@ class Broker:
             log_config=None,
             access_log=False,
             server_header=False,
+            ssl_certfile=self.settings.listen.tls_certificate or None,
+            ssl_keyfile=self.settings.listen.tls_key or None,
         )
 
     def _websocket(
