@@ -1,26 +1,24 @@
 """The configuration: `config.toml`, then the environment, as frozen typed Structs.
 
 An unknown key or a wrong type stops the start with the setting's path and the
-reason. `EDGESTREAM_LISTEN__PORT=9000` overrides `listen.port`: two underscores
-go one level down, letters in a name that an environment variable cannot have
-(dots, dashes) are written as one underscore. (docs/configuration.md)
+reason. (docs/configuration.md)
 """
 
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
+from broker.environment import overlay
 from broker.errors import ConfigError
 from broker.topics import is_topic
 
 T = TypeVar("T")
-ENV_PREFIX = "EDGESTREAM_"
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0.01, le=31_536_000)]
@@ -31,10 +29,15 @@ class _Section(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Listen(_Section, frozen=True):
-    """Where the one port is."""
+    """Where the one port is, and what it proves itself with where it speaks TLS.
+
+    The two are PEM files, named relative to the configuration file's folder.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    tls_certificate: str = ""
+    tls_key: str = ""
 
 
 class Limits(_Section, frozen=True):
@@ -135,12 +138,29 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(str(path), f"is not TOML: {error}") from None
     _convert(data)  # a mistake in the file is named as such, whatever the environment says
-    for name in sorted(environ):
-        if name.startswith(ENV_PREFIX) and "__" in name:
-            _override(data, name, environ[name])
+    overlay(data, Config, environ)
     config = _convert(data)
     _check_servers(config)
-    return config
+    listen = _with_paths(config.listen, path.parent.absolute())
+    return msgspec.structs.replace(config, listen=listen)
+
+
+def part(config: Config, servers: Collection[str]) -> Config:
+    """What a process needs that serves only `servers`; all of it where there are none.
+
+    Raises:
+        ConfigError: there is no such server.
+    """
+    if not servers:
+        return config
+    for name in servers:
+        if name not in config.servers:
+            there = ", ".join(sorted(config.servers))
+            raise ConfigError(f"servers.{name}", f"there is no such server; there are: {there}")
+    chosen = {name: server for name, server in config.servers.items() if name in servers}
+    served = {name for server in chosen.values() for name in server.namespaces}
+    namespaces = {name: table for name, table in config.namespaces.items() if name in served}
+    return msgspec.structs.replace(config, servers=chosen, namespaces=namespaces)
 
 
 def as_toml_like(config: Config) -> dict[str, Any]:
@@ -177,6 +197,16 @@ def _config_error(error: msgspec.ValidationError, prefix: str) -> ConfigError:
     return ConfigError(".".join(filter(None, steps)) or "config", text[:1].lower() + text[1:])
 
 
+def _with_paths(listen: Listen, folder: Path) -> Listen:
+    """`listen` with the whole paths of its files."""
+    files = {"tls_certificate": listen.tls_certificate, "tls_key": listen.tls_key}
+    for name, other in ("tls_certificate", "tls_key"), ("tls_key", "tls_certificate"):
+        if files[other] and not files[name]:
+            raise ConfigError(f"listen.{name}", f"is missing: listen.{other} is nothing without it")
+    whole = {name: str(folder / file) for name, file in files.items() if file}
+    return msgspec.structs.replace(listen, **whole)
+
+
 def _check_servers(config: Config) -> None:
     for name, server in config.servers.items():
         if re.fullmatch(r"[A-Za-z0-9_-]+", name) is None:
@@ -195,39 +225,3 @@ def _check_servers(config: Config) -> None:
         if len(homes) != 1:
             where = "no server has it" if not homes else f"several servers have it: {homes}"
             raise ConfigError(f"namespaces.{namespace}", f"belongs to one server, but {where}")
-
-
-def _override(data: dict[str, Any], variable: str, text: str) -> None:
-    """Put one environment variable's value at its place in `data`."""
-    table: Any = data
-    kind: Any = Config
-    steps = variable.removeprefix(ENV_PREFIX).lower().split("__")
-    for depth, step in enumerate(steps):
-        name, kind = _step(kind, table, step, variable)
-        if depth == len(steps) - 1:
-            table[name] = _value(text, kind, variable)
-            return
-        table = table.setdefault(name, {})
-
-
-def _step(kind: Any, table: Any, step: str, variable: str) -> tuple[str, Any]:
-    """The name and type of the setting that `step` means inside a table of type `kind`."""
-    if isinstance(kind, type) and issubclass(kind, Struct):
-        choices = {f.name: f.type for f in msgspec.structs.fields(kind)}
-    elif isinstance(table, dict):
-        choices = dict.fromkeys(table, get_args(kind)[1] if get_origin(kind) is dict else Any)
-    else:
-        choices = {}
-    for name, child in choices.items():
-        if re.sub(r"[^a-z0-9]", "_", name.lower()) == step:
-            return name, child
-    raise ConfigError(variable, f"there is no setting {step!r} to override")
-
-
-def _value(text: str, kind: Any, variable: str) -> Any:
-    try:
-        if kind is Any or text[:1] in "[{":
-            return tomllib.loads(f"value = {text}")["value"]
-        return msgspec.to_builtins(msgspec.convert(text, kind, strict=False))
-    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(variable, f"{text!r} does not fit: {error}") from None

@@ -15,41 +15,43 @@ class Router:
 
     Args:
         servers: the namespaces of each server.
+        elsewhere: the names of those that another process serves.
 
     Raises:
         ConfigError: two namespaces own one topic.
     """
 
-    def __init__(self, servers: Mapping[str, Sequence[Namespace]]) -> None:
+    def __init__(
+        self, servers: Mapping[str, Sequence[Namespace]], elsewhere: Iterable[str] = ()
+    ) -> None:
         self.namespaces = [namespace for group in servers.values() for namespace in group]
-        self._servers = servers
-        self._by_name = {namespace.name: namespace for namespace in self.namespaces}
-        check_owners(self._by_name)
+        self.names = [*(namespace.name for namespace in self.namespaces), *elsewhere]
+        self._owners = frozenset(self.names)
+        self._reaches: dict[str | None, Reach] = {None: Reach(self, self.namespaces)}
+        self._reaches |= {server: Reach(self, group) for server, group in servers.items()}
+        check_owners(self.names)
 
     def reach(self, server: str | None) -> "Reach | None":
         """What a connection to `server` (None: to all of them) can touch, if there is one."""
-        if server is None:
-            return Reach(self, self.namespaces)
-        group = self._servers.get(server)
-        return None if group is None else Reach(self, group)
+        return self._reaches.get(server)
 
-    def owner(self, topic: str) -> Namespace | None:
-        """The namespace of a topic, on whichever server."""
+    def owner(self, topic: str) -> str | None:
+        """The name of the namespace that has a topic, wherever it is served."""
         name = topic
         while name:
-            namespace = self._by_name.get(name)
-            if namespace is not None:
-                return namespace
+            if name in self._owners:
+                return name
             name = name.rpartition(".")[0]
         return None
 
 
 class Reach:
-    """The namespaces that one connection can touch."""
+    """The namespaces that a connection can touch."""
 
     def __init__(self, router: Router, namespaces: Sequence[Namespace]) -> None:
         self.namespaces = namespaces
         self._router = router
+        self._by_name = {namespace.name: namespace for namespace in namespaces}
 
     def publish(self, topic: str) -> Namespace:
         """The namespace that a publish to `topic` goes to.
@@ -58,11 +60,12 @@ class Reach:
             Rejected: ``bad_topic``, ``unknown_topic``, ``namespace_not_here``.
         """
         check_topic(topic)
-        namespace = self._router.owner(topic)
-        if namespace is None:
+        owner = self._router.owner(topic)
+        if owner is None:
             raise Rejected("unknown_topic", f"no namespace has the topic {shown(topic)}")
-        if namespace not in self.namespaces:
-            raise _elsewhere(topic, namespace)
+        namespace = self._by_name.get(owner)
+        if namespace is None:
+            raise _elsewhere(topic, owner)
         namespace.plugin.body_type(topic)
         return namespace
 
@@ -77,8 +80,8 @@ class Reach:
             if not is_topic(pattern):
                 raise Rejected("bad_pattern", f"not a topic or pattern: {shown(pattern)}")
             return [self.publish(pattern)]
-        everywhere = [n for n in self._router.namespaces if may_match_under(pattern, n.name)]
-        here = [namespace for namespace in everywhere if namespace in self.namespaces]
+        everywhere = [name for name in self._router.names if may_match_under(pattern, name)]
+        here = [self._by_name[name] for name in everywhere if name in self._by_name]
         if not everywhere:
             raise Rejected("unknown_topic", f"no namespace has topics of {shown(pattern)}")
         if not here:
@@ -97,8 +100,7 @@ def check_owners(names: Iterable[str]) -> None:
             )
 
 
-def _elsewhere(topic: str, namespace: Namespace) -> Rejected:
+def _elsewhere(topic: str, owner: str) -> Rejected:
     return Rejected(
-        "namespace_not_here",
-        f"{shown(topic)} belongs to the namespace {namespace.name!r} of another server",
+        "namespace_not_here", f"{shown(topic)} belongs to the namespace {owner!r} of another server"
     )

@@ -1,12 +1,10 @@
 """The broker, put together from its configuration; its start, its life and its end."""
 
 import asyncio
-import contextlib
 import gc
 import os
 import signal
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +28,7 @@ from broker.scheduler import Scheduler
 from broker.sessions import Connected, Sessions
 from broker.transports.heartbeat import Heartbeat
 from broker.transports.http import application
+from broker.transports.listener import HttpServer, bind, check_tls
 from broker.transports.port import Port
 from broker.transports.websocket import WebSocketConnection
 
@@ -46,21 +45,26 @@ def check(settings: config.Config) -> None:
         ConfigError: it could not.
     """
     load_plugins(settings)
+    check_tls(settings.listen)
 
 
-def run(settings: config.Config) -> int:
-    """Serve until SIGINT or SIGTERM. Returns the process's exit code."""
+def run(settings: config.Config, servers: Collection[str] = ()) -> int:
+    """Serve until SIGINT or SIGTERM. Returns the process's exit code.
+
+    Args:
+        servers: serve only these, and leave the others to other processes.
+    """
     configure(settings.logging)
-    return uvloop.run(serve(settings))
+    return uvloop.run(serve(settings, servers))
 
 
-async def serve(settings: config.Config) -> int:
+async def serve(settings: config.Config, servers: Collection[str] = ()) -> int:
     """Serve until SIGINT or SIGTERM, inside a running loop.
 
     Raises:
         ConfigError: the broker cannot be made of `settings`, or its port is not to be had.
     """
-    broker = Broker(settings)
+    broker = Broker(settings, servers=servers)
     await broker.start()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -112,45 +116,38 @@ def error_codes(plugins: Mapping[str, Plugin[Any]]) -> Mapping[str, ErrorInfo]:
     return MappingProxyType(codes)
 
 
-class _HttpServer(uvicorn.Server):
-    """uvicorn, started and stopped by the broker: without signal handlers and polling."""
-
-    def capture_signals(self) -> Any:
-        return contextlib.nullcontext()
-
-    async def main_loop(self) -> None:
-        self.exit = asyncio.Event()
-        while not self.exit.is_set():
-            await self.on_tick(0)  # the date in the headers of answers
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.exit.wait(), 1)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-
-
 class Broker:
     """One broker. `start` it inside a running loop, and `stop` it there.
+
+    Args:
+        servers: those of `settings` that it serves; none means all. What the others
+            reach, other processes serve.
 
     Raises:
         ConfigError: it cannot be made of `settings`.
     """
 
-    def __init__(self, settings: config.Config, clock: Clock | None = None) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: config.Config,
+        clock: Clock | None = None,
+        *,
+        servers: Collection[str] = (),
+    ) -> None:
+        here = config.part(settings, servers)
+        elsewhere = sorted(settings.namespaces.keys() - here.namespaces.keys())
+        self.settings = settings = here
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._clock = clock or SystemClock()
         self._plugins = load_plugins(settings)
+        check_tls(settings.listen)
         scheduler = Scheduler(self._clock, loop.call_soon)
-        servers = {
+        groups = {
             name: [self._namespace(n, scheduler) for n in server.namespaces]
             for name, server in settings.servers.items()
         }
-        router = Router(servers)
+        router = Router(groups, elsewhere)
         scheduler.namespaces = router.namespaces
         sessions = Sessions(settings, scheduler, error_codes(self._plugins))
         heartbeat = Heartbeat(settings.heartbeat.interval, loop.call_later)
@@ -160,7 +157,7 @@ class Broker:
         )
         self._lag = LoopLag(self._clock.seconds, loop.call_later)
         self._stopping = False
-        self._http: _HttpServer
+        self._http: HttpServer
         self._serving: asyncio.Task[None]
 
     def _namespace(self, name: str, scheduler: Scheduler) -> Namespace:
@@ -182,8 +179,8 @@ class Broker:
             ConfigError: the address is not to be had.
         """
         listen = self.settings.listen
-        bound = _bind(listen.host, listen.port)
-        self._http = _HttpServer(self._uvicorn_config())
+        bound = bind(listen.host, listen.port)
+        self._http = HttpServer(self._uvicorn_config())
         self._serving = self._loop.create_task(self._http.serve([bound]))
         while not self._http.started:
             if self._serving.done():
@@ -199,6 +196,7 @@ class Broker:
             version=__version__,
             host=listen.host,
             port=self.port,
+            tls=bool(listen.tls_certificate),
             servers={name: server.namespaces for name, server in self.settings.servers.items()},
         )
 
@@ -251,6 +249,8 @@ class Broker:
             log_config=None,
             access_log=False,
             server_header=False,
+            ssl_certfile=self.settings.listen.tls_certificate or None,
+            ssl_keyfile=self.settings.listen.tls_key or None,
         )
 
     def _websocket(
@@ -266,19 +266,3 @@ class Broker:
         for namespace in self.shared.router.namespaces:
             namespace.engine.trim(now)
         self._loop.call_later(TRIM_PERIOD, self._trim)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host`, an address or a name."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or "not an address"
-        raise ConfigError("listen", f"{host}:{port} is not to be had: {why}") from None
-    bound.setblocking(False)
-    return bound

@@ -1,7 +1,8 @@
 """Fixtures that every test may use: a configuration, and a broker that listens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trustme
 import uvloop
 
 from broker import config
@@ -53,29 +55,74 @@ class Site:
         return f"127.0.0.1:{self.broker.port}"
 
     @property
+    def _secure(self) -> str:
+        return "s" if self.broker.settings.listen.tls_certificate else ""
+
+    @property
     def url(self) -> str:
-        return f"http://{self.address}"
+        return f"http{self._secure}://{self.address}"
 
     @property
     def ws(self) -> str:
-        return f"ws://{self.address}/ws/chat"
+        return self.server("chat")
 
     def server(self, name: str | None) -> str:
         """The WebSocket address of a server; None for all of them."""
-        return f"ws://{self.address}/ws" + (f"/{name}" if name else "")
+        return f"ws{self._secure}://{self.address}/ws" + (f"/{name}" if name else "")
 
 
 @asynccontextmanager
-async def running(**changes: dict[str, Any]) -> AsyncIterator[Site]:
-    """A broker with the shipped configuration, but for `changes`; see `settings`."""
+async def running(only: Collection[str] = (), **changes: dict[str, Any]) -> AsyncIterator[Site]:
+    """A broker with the shipped configuration, but for `changes`; see `settings`.
+
+    Of its servers it serves `only` some, if they are given.
+    """
     configured = settings(**changes)
     configure(configured.logging)
-    broker = Broker(configured)
+    broker = Broker(configured, servers=only)
     await broker.start()
     try:
         yield Site(broker)
     finally:
         await broker.stop()
+
+
+@dataclass
+class Identity:
+    """A certificate for this machine, and the authority that signed it.
+
+    Attributes:
+        certificate, key: PEM files of the certificate and its key.
+        authority: the PEM file of who signed it, whom nobody trusts by default.
+    """
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+    @property
+    def listen(self) -> dict[str, str]:
+        """The settings that it takes to listen with it."""
+        return {"tls_certificate": str(self.certificate), "tls_key": str(self.key)}
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        """For clients: trust the authority, and nobody else."""
+        return ssl.create_default_context(cafile=str(self.authority))
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    """A new certificate for 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("identity")
+    made = Identity(folder / "certificate.pem", folder / "key.pem", folder / "authority.pem")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(made.authority)
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(made.key)
+    for chained in issued.cert_chain_pems:
+        chained.write_to_path(made.certificate, append=True)
+    return made
 
 
 @pytest.fixture
@@ -90,7 +137,7 @@ async def start() -> AsyncIterator[Callable[..., Awaitable[Site]]]:
     """Starts brokers: `site = await start(limits={"max_subscriptions": 2})`."""
     async with AsyncExitStack() as stack:
 
-        async def begin(**changes: dict[str, Any]) -> Site:
-            return await stack.enter_async_context(running(**changes))
+        async def begin(only: Collection[str] = (), **changes: dict[str, Any]) -> Site:
+            return await stack.enter_async_context(running(only, **changes))
 
         yield begin

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from broker.cli.running import add_connection, run, token
-from broker.client import Client, OperationRejected, Receipt, connect
+from broker.cli import running
+from broker.client import Client, OperationRejected, Receipt
 from broker.command import Command
 
 CHUNK = 1 << 16
@@ -26,11 +26,11 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="JSON; '-' or nothing: one body per line of standard input",
     )
     parser.add_argument("--key", help="the stream, where the body does not name it")
-    add_connection(parser)
+    running.add_connection(parser)
 
 
 def _run(args: Namespace) -> int:
-    return run(_publish_lines(args) if args.body == "-" else _publish_one(args))
+    return running.run(_publish_lines(args) if args.body == "-" else _publish_one(args))
 
 
 async def _publish_one(args: Namespace) -> int:
@@ -39,7 +39,7 @@ async def _publish_one(args: Namespace) -> int:
     except msgspec.DecodeError as error:
         sys.stderr.write(f"edgestream publish: BODY is not JSON: {error}\n")
         return 2
-    async with connect(args.url, token=token()) as client:
+    async with running.client(args) as client:
         await (await client.publish(args.topic, body, key=args.key))
     return 0
 
@@ -47,7 +47,7 @@ async def _publish_one(args: Namespace) -> int:
 async def _publish_lines(args: Namespace) -> int:
     """Publish standard input. A line that is refused is told, and the others go on."""
     lines = _Lines(args.topic, args.key)
-    async with connect(args.url, token=token()) as client:
+    async with running.client(args) as client:
         await lines.publish(client, sys.stdin.fileno())
         await client.flush()
     return 1 if lines.failed else 0

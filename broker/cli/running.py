@@ -3,10 +3,14 @@
 import asyncio
 import os
 import signal
-from argparse import ArgumentParser
+import ssl
+from argparse import ArgumentParser, Namespace
 from collections.abc import Coroutine
 
 import uvloop
+
+from broker.client import Client, connect
+from broker.errors import ConfigError
 
 DEFAULT_URL = "ws://127.0.0.1:8080/ws"
 
@@ -16,6 +20,31 @@ def add_connection(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--url", default=DEFAULT_URL, help="where the broker is (default: %(default)s)"
     )
+    parser.add_argument(
+        "--cafile", metavar="FILE", help="for wss: trust the authorities in this PEM file alone"
+    )
+
+
+def client(args: Namespace) -> Client:
+    """A client for the broker that `args` says.
+
+    Raises:
+        ConfigError: the authorities cannot be read, or there is nothing to prove to them.
+    """
+    if args.cafile is not None and not args.url.startswith("wss:"):
+        raise ConfigError("--cafile", f"is for wss, not for {args.url}")
+    return connect(args.url, token=token(), tls=_trust(args.cafile))
+
+
+def _trust(cafile: str | None) -> ssl.SSLContext | None:
+    if cafile is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=cafile)
+    except ssl.SSLError:
+        raise ConfigError("--cafile", f"{cafile} holds no certificate in PEM form") from None
+    except OSError as error:
+        raise ConfigError("--cafile", f"{cafile} cannot be read: {error.strerror}") from None
 
 
 def token() -> str | None:

@@ -29,6 +29,13 @@ def _add_arguments(parser: ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--host", help="listen on this address, whatever the configuration says")
     parser.add_argument("--port", help="listen on this port, whatever the configuration says")
+    parser.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="serve this one only, and leave the others to other processes; repeatable",
+    )
 
 
 def load(args: Namespace) -> config.Config:
@@ -53,7 +60,7 @@ def load(args: Namespace) -> config.Config:
 def _run(args: Namespace) -> int:
     from broker import server  # what it needs, the other commands need not wait for
 
-    return server.run(load(args))
+    return server.run(load(args), args.server)
 
 
 COMMAND = Command(
@@ -64,6 +71,7 @@ COMMAND = Command(
     """\
   edgestream serve
   edgestream serve --config /etc/edgestream.toml --port 9000
+  edgestream serve --server chat --port 8081
   EDGESTREAM_LISTEN__PORT=9000 edgestream serve""",
     stopped=0,
 )

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from broker.cli.running import add_connection, run, token
-from broker.client import Client, Event, connect
+from broker.cli import running
+from broker.client import Client, Event
 from broker.command import Command
 
 DIM, CYAN, YELLOW, PLAIN = "\x1b[2m", "\x1b[36m", "\x1b[33m", "\x1b[0m"
@@ -26,16 +26,16 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="what to begin with (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per event and line")
-    add_connection(parser)
+    running.add_connection(parser)
 
 
 def _run(args: Namespace) -> int:
-    return run(_watch(args))
+    return running.run(_watch(args))
 
 
 async def _watch(args: Namespace) -> int:
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    async with connect(args.url, token=token()) as client:
+    async with running.client(args) as client:
         watches = [_watch_one(client, topic, args, colours) for topic in dict.fromkeys(args.topics)]
         await asyncio.gather(*watches)
     return 0

@@ -152,6 +152,20 @@ async def test_publish_refused(site: Any) -> None:
     assert "unknown_topic" in err
 
 
+async def test_over_tls(start: Any, identity: Any) -> None:
+    """--cafile says whom to trust; without it, nobody whom this machine does not know."""
+    site = await start(listen=identity.listen)
+    url, ours = site.server(None), ("--cafile", str(identity.authority))
+    async with started("subscribe", "workflow.a", "--json", "--url", url, *ours) as process:
+        await subscribed(site)
+        assert await run("publish", "workflow.a", "1", "--url", url, *ours) == (0, "", "")
+        assert json.loads(await line(process))["body"] == 1
+    code, _, err = await run("publish", "workflow.a", "1", "--url", url)
+    assert code == 3
+    assert one_line(err)
+    assert "certificate" in err
+
+
 async def test_publish_what_is_no_json() -> None:
     """That is wrong usage, and needs no broker to be found out."""
     code, _, err = await run("publish", "a.b", '{"x"', "--url", "ws://127.0.0.1:1/ws")
@@ -273,9 +287,13 @@ async def test_serve_until_stopped(unused_tcp_port: int) -> None:
     [
         (("serve", "--port", "99999"), 2, "--port"),
         (("serve", "--port", "x"), 2, "--port"),
+        (("serve", "--server", "chat", "--server", "nope"), 1, "there are: bas, chat"),
         (("serve", "--config", "nowhere.toml"), 1, "nowhere.toml"),
         (("config", "check", "--config", "nowhere.toml"), 1, "nowhere.toml"),
         (("publish", "a.b", "{}", "--url", "ws://127.0.0.1:1/ws"), 3, "cannot connect"),
+        (("publish", "a.b", "{}", "--cafile", "config.toml"), 2, "is for wss"),
+        (("subscribe", "a", "--url", "wss://h/", "--cafile", "config.toml"), 2, "no certificate"),
+        (("subscribe", "a", "--url", "wss://h/", "--cafile", "nowhere"), 2, "nowhere cannot be"),
         (("subscribe", "a.b", "--url", "nonsense"), 3, "cannot connect"),
         (("demo-agent", "--url", "ws://127.0.0.1:1/ws/chat"), 3, "cannot connect"),
     ],
@@ -306,6 +324,16 @@ async def test_config_check_and_show() -> None:
     given = tomllib.loads((ROOT / "config.toml").read_text("utf-8"))
     assert shown["servers"].keys() == given["servers"].keys()
     assert shown["namespaces"].keys() == given["namespaces"].keys()
+
+
+@pytest.mark.parametrize("words", [("config", "check"), ("serve",)])
+async def test_a_certificate_that_is_not_there(words: tuple[str, ...]) -> None:
+    """It is told before anything listens."""
+    names = {"EDGESTREAM_LISTEN__TLS_CERTIFICATE": "a.pem", "EDGESTREAM_LISTEN__TLS_KEY": "b.pem"}
+    code, _, err = await run(*words, env={**os.environ, **names})
+    assert code == 1
+    assert one_line(err)
+    assert f"listen.tls_certificate: {ROOT / 'a.pem'} cannot be read" in err
 
 
 async def test_what_show_prints_can_be_used(tmp_path: Path) -> None:

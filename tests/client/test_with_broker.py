@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from broker.client import Client, connect
+from broker.client import CannotConnect, Client, connect
 
 from .stub import until
 from .test_publish import no_wait
@@ -88,3 +88,28 @@ async def test_what_cannot_be_encoded_is_refused_at_once(site: Any, wrong: dict[
             await first
             await last
         assert [(await anext(events)).body for _ in range(2)] == [1, 3]
+
+
+async def test_over_tls(start: Any, identity: Any) -> None:
+    """With a context that trusts the broker: all arrives, also after a cut."""
+    site = await start(listen=identity.listen)
+    url, tls = site.server("bas"), identity.trust
+    async with (
+        connect(url, random=no_wait, tls=tls) as publisher,
+        connect(url, tls=tls) as reader,
+        reader.subscribe("workflow.step", "k", buffer=1) as events,
+    ):
+        for n in range(TOTAL):
+            body = {"n": n, "pad": "x" * 2000}
+            await publisher.publish("workflow.step", body, key="k", dedupe=str(n))
+            if n == TOTAL // 2:
+                cut(publisher)
+        assert [(await anext(events)).body["n"] for _ in range(TOTAL)] == list(range(TOTAL))
+
+
+async def test_a_broker_that_cannot_be_trusted(start: Any, identity: Any) -> None:
+    """A certificate of an unknown authority is no connection, and said so."""
+    site = await start(listen=identity.listen)
+    with pytest.raises(CannotConnect, match="certificate"):
+        async with connect(site.ws):
+            pass

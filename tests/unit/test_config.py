@@ -1,8 +1,12 @@
 """The configuration: what is wrong in it is named by its path, with a reason."""
 
+import shutil
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
 
 from broker import config
 from broker.errors import ConfigError
@@ -138,7 +142,9 @@ def test_the_environment_overrides(tmp_path):
         EDGESTREAM_NAMESPACES__AGENT_CHAT__QUEUE__MESSAGES="7",
         EDGESTREAM_SERVERS__CHAT__COMPRESSION="true",
         EDGESTREAM_AUTH__ORIGINS='["https://a.example"]',
-        EDGESTREAM_OTHER="x",
+        EDGESTREAM_TOKEN="the command line's",
+        EDGESTREAM_PORT="tcp://10.0.0.1:80",
+        EDGESTREAM_SERVICE_PORT="80",
         PATH="/bin",
     )
     assert (loaded.listen.port, loaded.heartbeat.interval) == (9000, 2.0)
@@ -163,6 +169,26 @@ def test_a_wrong_variable_is_named(tmp_path, variable, value):
     assert mistake(tmp_path, GOOD, **{variable: value})[0] == variable
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("EDGESTREAM_LISTEN_PORT", "EDGESTREAM_LISTEN__PORT"),
+        ("EDGESTREAM_AUTH_ANONYMOUS", "EDGESTREAM_AUTH__ANONYMOUS"),
+        ("EDGESTREAM_LIMITS_MAX_MESSAGE_BYTES", "EDGESTREAM_LIMITS__MAX_MESSAGE_BYTES"),
+        ("EDGESTREAM_LIMITS__MAX__MESSAGE_BYTES", "EDGESTREAM_LIMITS__MAX_MESSAGE_BYTES"),
+        (
+            "EDGESTREAM_NAMESPACES__AGENT_CHAT_QUEUE__BYTES",
+            "EDGESTREAM_NAMESPACES__AGENT_CHAT__QUEUE__BYTES",
+        ),
+    ],
+)
+def test_underscores_that_are_too_few_or_too_many(tmp_path, variable, meant):
+    """What would be a setting, but for its underscores, is not silently left out."""
+    where, why = mistake(tmp_path, GOOD, **{variable: "1"})
+    assert where == variable
+    assert meant in why
+
+
 def test_a_value_out_of_range_in_the_environment(tmp_path):
     """A limit holds wherever the value comes from."""
     where, _ = mistake(tmp_path, GOOD, EDGESTREAM_LISTEN__PORT="70000")
@@ -183,3 +209,82 @@ def test_no_file(tmp_path):
     """The file is named that is not there."""
     with pytest.raises(ConfigError, match="cannot be read"):
         config.load(tmp_path / "none.toml", {})
+
+
+def test_a_part_for_one_process(tmp_path):
+    """It has the chosen servers with their namespaces; without a choice it is everything."""
+    whole = load(tmp_path, GOOD + PAIR.format("a", "b"))
+    assert config.part(whole, []) is whole
+    chosen = config.part(whole, ["s", "s"])
+    assert (list(chosen.servers), list(chosen.namespaces)) == (["s"], ["a", "b"])
+    assert config.part(whole, ["s", "chat"]) == whole
+
+
+def test_a_part_that_is_not_there(tmp_path):
+    """The error lists those that there are."""
+    with pytest.raises(ConfigError, match="there are: chat, s") as error:
+        config.part(load(tmp_path, GOOD + PAIR.format("a", "b")), ["chat", "Chat"])
+    assert error.value.where == "servers.Chat"
+
+
+TLS = (
+    GOOD
+    + """
+[listen]
+tls_certificate = "certificate.pem"
+tls_key = "sub/key.pem"
+"""
+)
+
+
+def test_tls_files_are_beside_the_configuration(tmp_path):
+    """Relative names, the environment's too, mean the file's folder; whole paths stay."""
+    listen = load(tmp_path, TLS, EDGESTREAM_LISTEN__TLS_KEY="other.pem").listen
+    assert listen.tls_certificate == str(tmp_path / "certificate.pem")
+    assert listen.tls_key == str(tmp_path / "other.pem")
+    assert load(tmp_path, TLS.replace("sub/", "/")).listen.tls_key == "/key.pem"
+
+
+def test_tls_takes_both_files(tmp_path):
+    """One without the other is a mistake, whichever it is."""
+    for line, missing in (
+        ('tls_key = "sub/key.pem"', "listen.tls_key"),
+        ('tls_certificate = "certificate.pem"', "listen.tls_certificate"),
+    ):
+        assert mistake(tmp_path, TLS.replace(line, "")) == (missing, ANY)
+
+
+def test_tls_can_be_turned_off_by_the_environment(tmp_path):
+    """Empty names are none."""
+    off = {"EDGESTREAM_LISTEN__TLS_CERTIFICATE": "", "EDGESTREAM_LISTEN__TLS_KEY": ""}
+    check(load(tmp_path, TLS, **off))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "where", "why"),
+    [
+        ("none.pem", "key.pem", "tls_certificate", "none.pem cannot be read: No such file"),
+        ("certificate.pem", "none.pem", "tls_key", "none.pem cannot be read: No such file"),
+        (".", "key.pem", "tls_certificate", "cannot be read: Is a directory"),
+        ("key.pem", "key.pem", "tls_certificate", "key.pem holds no certificate"),
+        ("certificate.pem", "certificate.pem", "tls_key", "certificate.pem holds no key"),
+        ("certificate.pem", "other.pem", "tls_key", "other.pem is not the key of"),
+        ("certificate.pem", "locked.pem", "tls_key", "is encrypted"),
+    ],
+)
+def test_tls_files_that_cannot_be_used(tmp_path, identity, certificate, key, where, why):
+    """The file is named, and what is wrong with it, before anything listens."""
+    shutil.copy(identity.certificate, tmp_path / "certificate.pem")
+    shutil.copy(identity.key, tmp_path / "key.pem")
+    other = trustme.CA().private_key_pem.bytes()
+    (tmp_path / "other.pem").write_bytes(other)
+    locked = serialization.BestAvailableEncryption(b"secret")
+    (tmp_path / "locked.pem").write_bytes(
+        serialization.load_pem_private_key(other, None).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked
+        )
+    )
+    text = TLS.replace("certificate.pem", certificate).replace("sub/key.pem", key)
+    told = mistake(tmp_path, text)
+    assert told[0] == f"listen.{where}"
+    assert why in told[1]

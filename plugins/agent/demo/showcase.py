@@ -4,6 +4,7 @@ The agent is a separate publisher over a real WebSocket, as any backend would be
 """
 
 import asyncio
+import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
@@ -15,6 +16,9 @@ from broker.command import Command
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 15.0
 POLL = 0.05
+
+PLAIN = {"EDGESTREAM_LISTEN__TLS_CERTIFICATE": "", "EDGESTREAM_LISTEN__TLS_KEY": ""}
+"""On this machine alone, a certificate for another name would only be in the way."""
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -58,7 +62,10 @@ async def _serve(args: Namespace) -> int:
 async def _start(*words: str) -> Process:
     # A session of its own: Ctrl-C reaches this process alone, which stops both in order.
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "broker", *words, start_new_session=True
+        sys.executable,
+        *("-m", "broker", *words),
+        start_new_session=True,
+        env={**os.environ, **PLAIN},
     )
 
 

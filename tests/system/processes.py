@@ -1,0 +1,62 @@
+"""Brokers as processes of their own, from the shipped configuration file."""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 30.0
+
+
+@dataclass
+class Running:
+    """A broker that listens."""
+
+    process: Process
+    port: int
+
+    def url(self, path: str) -> str:
+        return f"ws://127.0.0.1:{self.port}{path}"
+
+
+@asynccontextmanager
+async def serving(*words: str, **environ: str) -> AsyncIterator[Running]:
+    """`edgestream serve` with `words`, on a free port; in the end it stops in good order."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "broker", "serve", "--port", "0", *words),
+        cwd=ROOT,
+        stderr=PIPE,
+        env={**os.environ, "EDGESTREAM_LOGGING__FORMAT": "json", **environ},
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            port = await _port(process)
+        rest = asyncio.create_task(process.communicate())
+        yield Running(process, port)
+        if process.returncode is None:
+            process.terminate()
+            async with asyncio.timeout(PATIENCE):
+                await rest
+            assert process.returncode == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _port(process: Process) -> int:
+    """The port that it says it listens on."""
+    assert process.stderr is not None
+    said = []
+    async for line in process.stderr:
+        said.append(line.decode())
+        event = json.loads(line) if line.startswith(b"{") else {}
+        if event.get("event") == "listening":
+            return int(event["port"])
+    raise AssertionError("".join(said))
