@@ -22,14 +22,17 @@ class BodyType:
     """The type of one topic's bodies: raw bytes of either codec → a checked body.
 
     Args:
+        topic: the topic.
         type: a `Struct` that forbids unknown fields, or `Any` for what JSON can say.
             Unknown fields are accepted all the same, and pass through: the strict
             form is only how they are noticed.
     """
 
-    def __init__(self, type: Any) -> None:
+    def __init__(self, topic: str, type: Any) -> None:
+        self.topic = topic
         self.type = type
-        self._decode = {codec: codec.decoder(type).decode for codec in (JSON, MSGPACK)}
+        self._json = JSON.decoder(type).decode
+        self._msgpack = MSGPACK.decoder(type).decode
         self._walk = type is Any or not _only_scalars(type)
 
     def decode(self, raw: bytes | Raw, codec: Codec) -> tuple[Any, bool]:
@@ -39,7 +42,7 @@ class BodyType:
             Rejected: ``bad_body`` with ``detail.path``; ``bad_message`` for bad UTF-8.
         """
         try:
-            body = self._decode[codec](raw)
+            body = self._json(raw) if codec is JSON else self._msgpack(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._decode_slowly(raw, codec)
         if self._walk:

@@ -80,7 +80,7 @@ class Codec:
         Raises:
             UnicodeDecodeError: a text message is not UTF-8 (close 1007).
         """
-        if not self.binary:
+        if not self.binary and not data.isascii():
             data.decode()  # msgspec leaves raw and skipped parts unchecked
         try:
             decoded = self._one_or_more(data)

@@ -6,7 +6,7 @@ namespace is not read from until there is room: nothing accepted is dropped.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import UNSET
@@ -101,15 +101,17 @@ class Intake:
             self.held.append(ingress)
             ingress.publisher.hold(self)
 
-    def take(self, ingress: Ingress, limit: int) -> Iterator[Publish]:
-        """The next publishes of `ingress`, up to `limit`, each as it is asked for."""
+    def take(self, ingress: Ingress, limit: int) -> list[Publish]:
+        """The next publishes of `ingress`, up to `limit`."""
         queue = ingress.queue
-        count = min(limit, len(queue))
-        self.messages -= count
-        for _ in range(count):
-            message = queue.popleft()
-            self.bytes -= len(message.body)
-            yield message
+        if len(queue) <= limit:
+            taken = list(queue)
+            queue.clear()
+        else:
+            taken = [queue.popleft() for _ in range(limit)]
+        self.messages -= len(taken)
+        self.bytes -= sum([len(message.body) for message in taken])
+        return taken
 
     @property
     def has_room(self) -> bool:

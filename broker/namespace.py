@@ -137,12 +137,7 @@ class Namespace:
                 publisher.refuse(failure, id, message.topic)
             else:
                 ids.append(id)
-                if (
-                    run
-                    and run[0].key is event.key
-                    and run[0].topic == event.topic
-                    and len(event.raw) <= SMALL
-                ):
+                if run and _are_neighbours(run[0], event):
                     run.append(event)
                 else:
                     run = [event]
@@ -158,11 +153,11 @@ class Namespace:
             Rejected: and nothing has changed.
         """
         plugin = self.plugin
-        topic = message.topic
         codec = publisher.codec
         raw = message.body.copy()  # it was a slice of what may be a large array
-        body_type = self._types.get(topic) or self._body_type(topic)
+        body_type = self._types.get(message.topic) or self._body_type(message.topic)
         body, extended = body_type.decode(raw, codec)
+        topic = body_type.topic  # one string for all events of a topic
         key = plugin.key(topic, body)
         if key is None or message.key is not UNSET:
             key = self._named_key(message, key)
@@ -173,8 +168,7 @@ class Namespace:
         event = Event(topic, key, body, raw, now, publisher.sender, codec, extended)
         if message.dedupe is not UNSET:
             self._check_name(event, message.dedupe)
-        plugin.validate(stream.head, event)
-        plugin.apply(stream.head, event)
+        plugin.accept(stream.head, event)
         if event.dedupe is not None:
             self._unsettled.add((key, event.dedupe))
         if key not in expected:
@@ -183,7 +177,7 @@ class Namespace:
         return event
 
     def _body_type(self, topic: str) -> BodyType:
-        body_type = BodyType(self.plugin.body_type(topic))
+        body_type = BodyType(topic, self.plugin.body_type(topic))
         if len(self._types) < 10_000:  # a namespace without a schema has any number of topics
             self._types[topic] = body_type
         return body_type
@@ -327,3 +321,8 @@ class Namespace:
 
     def cursor(self, position: int) -> str:
         return f"{self.engine.epoch}.{position}"
+
+
+def _are_neighbours(first: Event, event: Event) -> bool:
+    """Whether `event` may go with those of `first`'s run."""
+    return first.key is event.key and first.topic is event.topic and len(event.raw) <= SMALL

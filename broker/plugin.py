@@ -130,6 +130,15 @@ class Plugin(Generic[State]):
         """The state of a stream without events."""
         raise NotImplementedError
 
+    def accept(self, head: State, event: Event) -> None:
+        """`validate`, then `apply`; one that can do both in one step may say so here.
+
+        Raises:
+            Rejected, Duplicate: as `validate`, and nothing has changed.
+        """
+        self.validate(head, event)
+        self.apply(head, event)
+
     def validate(self, head: State, event: Event) -> None:
         """Check `event` against everything accepted so far.
 

@@ -7,7 +7,9 @@ and answers through its `Outbox`. (docs/protocol.md)
 
 import hashlib
 import secrets
+from collections.abc import Iterator
 
+import structlog
 from msgspec import UNSET, UnsetType
 
 from broker.auth import Principal
@@ -36,11 +38,16 @@ from broker.router import Reach
 from broker.sessions import Sessions
 from broker.topics import check_key
 
+log = structlog.get_logger(__name__)
+
 MIN_CLIENT = 16
 """How long the secret is, at least, by which a process is known across reconnects."""
 
 MAX_MALFORMED = 100
 """How many bad objects of one message are answered, each: past it, this is no client."""
+
+AT_ONCE = 512
+"""How many operations of one message are handled before others have their turn."""
 
 REMEMBERED_TOPICS = 1000
 """How many topics' ways a connection remembers."""
@@ -63,7 +70,8 @@ class Session:
     """
 
     __slots__ = (
-        "_greeted", "_ingresses", "_last_id", "_reach", "_shared", "_topics",
+        "_greeted", "_ingresses", "_last_id", "_malformed", "_over", "_reach", "_rest",
+        "_shared", "_topics",
         "codec", "outbox", "principal", "reader", "received", "sender", "server",
     )  # fmt: skip
 
@@ -90,6 +98,9 @@ class Session:
         self._reach = reach
         self._greeted = False
         self._last_id = 0
+        self._malformed = 0
+        self._rest: Iterator[ClientMessage | Malformed] | None = None
+        self._over = False
         self._topics: dict[str, tuple[Namespace, Ingress]] = {}
         self._ingresses: dict[Namespace, Ingress] = {}
         shared.live.add(self)
@@ -106,32 +117,58 @@ class Session:
     # ------------------------------------------------------------- what the transport tells
 
     def receive(self, data: bytes) -> None:
-        """One WebSocket message.
+        """One WebSocket message. The next may come when `Wire.hold` has no reason left.
 
         Raises:
             UnicodeDecodeError: it is text, but not UTF-8.
         """
-        malformed = 0
-        for message in self.codec.decode_client(data):
+        self._malformed = 0
+        self._handle(iter(self.codec.decode_client(data)))
+
+    def _handle(self, messages: Iterator[ClientMessage | Malformed]) -> None:
+        """The operations of one message; those over `AT_ONCE` when the others had a turn."""
+        left = AT_ONCE
+        for message in messages:
+            if self._over:
+                return
             self.received += 1
             if type(message) is Publish:
                 self._publish(message)
             elif isinstance(message, Malformed):
-                malformed += 1
-                if malformed > MAX_MALFORMED:
+                self._malformed += 1
+                if self._malformed > MAX_MALFORMED:
                     self.end(4009, f"over {MAX_MALFORMED} malformed objects in one message")
                     return
                 self._answer(message.error, message.id)
             else:
                 self._operate(message)
+            left -= 1
+            if not left:
+                self._rest = messages
+                self.outbox.wire.hold("message")  # the next one comes behind this one's rest
+                self._shared.scheduler.next_turn(self._go_on)
+                return
+
+    def _go_on(self) -> None:
+        messages, self._rest = self._rest, None
+        assert messages is not None
+        try:
+            self._handle(messages)
+        except Exception:
+            log.exception("connection failed", connection=self.name)
+            self.outbox.wire.close(1011, "internal error")
+        if self._rest is None:
+            self.outbox.wire.release("message")
 
     def lost(self) -> None:
         """The connection is gone. What it published before stays accepted."""
+        self._over = True
         self.reader.close()
         self._shared.forget(self)
 
     def end(self, code: int, reason: str = "") -> None:
         """Say goodbye, and close."""
+        self._over = True
         self.outbox.end(code, reason)
 
     # ------------------------------------------------------------- what namespaces tell

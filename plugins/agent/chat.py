@@ -51,6 +51,9 @@ class ChatPlugin(Plugin[sessions.Session]):
     def initial(self) -> sessions.Session:
         return sessions.Session()
 
+    def accept(self, head: sessions.Session, event: Event) -> None:
+        turns.accept(head, event)
+
     def validate(self, head: sessions.Session, event: Event) -> None:
         turns.validate(head, event)
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from broker.plugin import Duplicate, ErrorInfo, Event, Rejected, Sender
+from broker.plugin import Duplicate, ErrorInfo, Event, Rejected
 from plugins.agent.messages import (
     PREFIX,
     Token,
@@ -79,8 +79,6 @@ class Rule(NamedTuple):
 def validate(session: Session, event: Event) -> None:
     """Raise `Rejected` or `Duplicate` unless `event` may follow. See the module's text."""
     body = event.body
-    if type(body) is Token and _is_next(session, body, event.sender):
-        return  # as nearly every event is; the rules below would say the same
     rule = RULES[event.topic]
     if rule.turn is MESSAGE:
         if (event.topic, body.messageId) in session.messages:
@@ -110,22 +108,31 @@ def validate(session: Session, event: Event) -> None:
         )
 
 
-def _is_next(session: Session, body: Token, sender: Sender) -> bool:
-    turn = session.turns.get(body.turnId)
-    return (
-        turn is not None
-        and turn.next_index == body.tokenIndex
-        and turn.ending is None
-        and (turn.owner is sender or turn.owner.is_same(sender))
-    )
+def accept(session: Session, event: Event) -> None:
+    """`validate`, then `apply`: in one step for the next token of a turn, as nearly every
+    event is. The rules would say the same of it.
+
+    Raises:
+        Rejected, Duplicate: it may not follow; nothing has changed.
+    """
+    body = event.body
+    if type(body) is Token:
+        turn = session.turns.get(body.turnId)
+        if (
+            turn is not None
+            and turn.next_index == body.tokenIndex
+            and turn.ending is None
+            and (turn.owner is event.sender or turn.owner.is_same(event.sender))
+        ):
+            _add_token(turn, event)
+            return
+    validate(session, event)
+    apply(session, event)
 
 
 def apply(session: Session, event: Event) -> None:
     """Fold one accepted event into its session."""
     body = event.body
-    if type(body) is Token:
-        _token(session.turns[body.turnId], event)
-        return
     rule = RULES[event.topic]
     if rule.apply is not None:
         turn_id = body.turnId
@@ -170,7 +177,7 @@ def _token_repeats(turn: Turn, body: Token) -> bool:
     return body.tokenIndex + body.count <= turn.next_index
 
 
-def _token(turn: Turn, event: Event) -> None:
+def _add_token(turn: Turn, event: Event) -> None:
     body: Token = event.body
     turn.parts.append(body.token)
     turn.next_index += 1 if body.tokenCount is UNSET else body.tokenCount
@@ -223,7 +230,7 @@ RULES: dict[str, Rule] = {
     for topic, rule in {
         # topic               the turn        owned   named by          what it changes
         "turnStarted": Rule(NEW, False, None, None),
-        "token": Rule(OPEN, True, _token_repeats, _token),
+        "token": Rule(OPEN, True, _token_repeats, _add_token),
         "toolCallStarted": Rule(OPEN, True, _tool_start_repeats, _tool_start),
         "toolCallCompleted": Rule(OPEN, True, _tool_end_repeats, _tool_end),
         "turnCompleted": Rule(OPEN, True, _end_repeats, _complete, ends=True),

@@ -70,7 +70,7 @@ def test_clients_pass_over_what_they_do_not_know(codec):
 def test_a_body_means_the_same_in_both_encodings(source, target, value):
     """A body is checked, transcoded and read again without a change."""
     raw = Raw(source.encode_any(value))
-    body, extended = BodyType(Any).decode(raw, source)
+    body, extended = BodyType("t", Any).decode(raw, source)
     assert (body, extended) == (value, False)
     assert target.decode_any(transcode(raw, source, target)) == value
 
@@ -82,7 +82,7 @@ def test_unknown_fields_are_noticed_and_pass(codec, more):
     fields = {"sessionId": "s", "turnId": "t", "agentId": "a", "token": "x", "isLast": False}
     whole = {**more, **fields, "tokenIndex": 4}
     whole.pop("tokenCount", None)
-    body, extended = BodyType(Token).decode(Raw(codec.encode_any(whole)), codec)
+    body, extended = BodyType("t", Token).decode(Raw(codec.encode_any(whole)), codec)
     assert (body.tokenIndex, body.token) == (4, "x")
     assert extended == (set(whole) > {*fields, "tokenIndex"})
 
@@ -112,7 +112,7 @@ def test_the_path_of_a_bad_body(kind, change, path):
     whole = {**FIELDS, **change}
     raw = JSON.encode_any({k: v for k, v in whole.items() if k in known and v is not ...})
     with pytest.raises(Rejected) as refusal:
-        BodyType(kind).decode(Raw(raw), JSON)
+        BodyType("t", kind).decode(Raw(raw), JSON)
     assert (refusal.value.code, refusal.value.detail) == ("bad_body", {"path": path})
 
 

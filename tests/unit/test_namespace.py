@@ -155,10 +155,10 @@ def test_a_plugin_that_fails_fails_one_message():
     """Any other exception than Rejected is answered as `internal`, and the rest goes on."""
 
     class Broken(ChatPlugin):
-        def validate(self, head, event):
+        def accept(self, head, event):
             if event.body.turnId == "bad":
                 raise ZeroDivisionError
-            super().validate(head, event)
+            super().accept(head, event)
 
     target, publisher = namespace(Broken("agent.chat", None)), FakePublisher()
     bad = publish("agent.chat.turnStarted", {**TURN, "turnId": "bad"}, 1)

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import msgspec
 import pytest
 
 from broker.auth import ANONYMOUS
@@ -10,7 +11,7 @@ from broker.config import Config
 from broker.errors import ERRORS
 from broker.router import Router
 from broker.scheduler import Scheduler
-from broker.session import Session, Sessions
+from broker.session import AT_ONCE, Session, Sessions
 from plugins.open import OpenOptions, OpenPlugin
 
 from .fakes import FakeClock, FakePublisher, FakeWire, Timers, namespace, publish, say
@@ -246,3 +247,36 @@ def test_a_connection_that_fills_two_namespaces_waits_for_both():
     assert wire.held, "the second namespace is still full"
     loop.run()
     assert not wire.held
+
+
+def test_one_huge_message_gives_others_their_turn():
+    """Operations over a bound are put off: another connection's come between, order holds."""
+    scheduler, loop = scheduled("loud")
+    session, wire = session_on(scheduler, *scheduler.namespaces)
+    other, _ = session_on(scheduler, *scheduler.namespaces)
+    order = []
+    scheduler.namespaces[0].fanout.deliver = lambda run: order.extend(
+        (e.sender.connection, bytes(e.raw)) for e in run
+    )
+    count = 3 * AT_ONCE + 7
+    ops = [{"op": "publish", "topic": "loud.a", "body": n} for n in range(count)]
+    session.receive(msgspec.json.encode(ops))
+    assert wire.held
+    other.receive(b'{"op":"publish","topic":"loud.a","body":"other"}')
+    loop.run()
+    assert not wire.held
+    mine = [raw for name, raw in order if name == session.name]
+    assert mine == [b"%d" % n for n in range(count)]
+    assert order.index((other.name, b'"other"')) < 2 * AT_ONCE
+
+
+def test_who_is_gone_in_the_middle_of_a_huge_message_leaves_nothing():
+    """What was put off of a connection that is lost does nothing any more."""
+    scheduler, loop = scheduled("loud")
+    session, _ = session_on(scheduler, *scheduler.namespaces)
+    ops = [{"op": "ping"}] * AT_ONCE
+    ops.append({"op": "subscribe", "id": 1, "topic": "loud.>"})
+    session.receive(msgspec.json.encode(ops))
+    session.lost()
+    loop.run()
+    assert not list(scheduler.namespaces[0].fanout.subscriptions.readers("loud.a", ""))
