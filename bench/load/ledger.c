@@ -132,6 +132,8 @@ size_t same_as_sent(struct conn *conn, const char *at, const char *end, struct s
     return (size_t)(at + sizeof END - 1 - from);
 }
 
+/* Tokens within the window count when they are received; latencies when they were published,
+ * so that those which come late are not left out. */
 static void count(const struct stream *stream, uint64_t first, uint64_t tokens) {
     bool within = arrived >= account.opens && arrived < account.closes;
     if (!stream->stamps) {
@@ -140,11 +142,12 @@ static void count(const struct stream *stream, uint64_t first, uint64_t tokens) 
         return;
     }
     account.received += tokens;
-    if (!within)
-        return;
-    account.window_received += tokens;
-    for (uint32_t now = (uint32_t)(arrived / 1000); tokens--; first++)
-        record(&account.latency, now - stream->stamps[first], 1);
+    account.window_received += within ? tokens : 0;
+    uint32_t now = (uint32_t)(arrived / 1000), opens = (uint32_t)(account.opens / 1000);
+    uint32_t length = (uint32_t)((account.closes - account.opens) / 1000);
+    for (; tokens--; first++)
+        if (stream->stamps[first] - opens < length)
+            record(&account.latency, now - stream->stamps[first], 1);
 }
 
 /* What was `same_as_sent` has come. */

@@ -87,7 +87,7 @@ struct protocol {
 };
 
 struct options {
-    int port, publishers, fan, batch, rollup, buffer;
+    int port, publishers, fan, batch, rollup, buffer, core, nice;
     uint32_t sessions, watch;
     double rate, seconds, warmup, drain;
     bool acks, keyed, turns;
@@ -123,6 +123,7 @@ extern uint64_t arrived; /* when the bytes that are being looked at were read */
 uint64_t now_ns(void);
 
 /* wire.c: sockets and frames */
+void listen_to_input(void);
 struct conn *open_conn(const char *path);
 void frame(struct conn *conn, int opcode, const char *payload, size_t length);
 void message(struct conn *conn, const struct bytes *payload);

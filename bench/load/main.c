@@ -4,8 +4,10 @@
  *   `subscribe`             → subscribes, and starts turns;      says `ready`
  *   `go NANOSECONDS`        → publishes from that time on, drains, and says what it found
  *   `stop`                  → says what it found */
+#define _GNU_SOURCE
 #include "load.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 #include <unistd.h>
 
 struct options options = {
-    .sessions = 1, .publishers = 1, .fan = 1, .batch = 1, .seconds = 5, .warmup = 1,
+    .core = -1, .sessions = 1, .publishers = 1, .fan = 1, .batch = 1, .seconds = 5, .warmup = 1,
     .drain = 10, .read = 65536, .chunk = 16384, .prefix = "s", .subscribe = "each",
     .topic = "agent.chat.token", .watch_topic = "agent.chat.token", .watch_prefix = "s",
 };
@@ -39,6 +41,7 @@ static void set(const char *name, const char *value) {
     const struct { const char *name; int *to; } ints[] = {
         {"port", &options.port}, {"publishers", &options.publishers}, {"fan", &options.fan},
         {"batch", &options.batch}, {"rollup", &options.rollup}, {"buffer", &options.buffer},
+        {"core", &options.core}, {"nice", &options.nice},
         {"sessions", (int *)&options.sessions}, {"watch", (int *)&options.watch}};
     const struct { const char *name; double *to; } reals[] = {
         {"rate", &options.rate}, {"seconds", &options.seconds}, {"warmup", &options.warmup},
@@ -85,6 +88,21 @@ static void configure(void) {
 static void step(const char *done) {
     printf("%s\n", done);
     fflush(stdout);
+}
+
+/* Go to the chosen core, with as many files as are allowed. */
+static void settle(void) {
+    struct rlimit files;
+    cpu_set_t cores;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    signal(SIGPIPE, SIG_IGN);
+    CPU_ZERO(&cores);
+    CPU_SET((size_t)(options.core < 0 ? 0 : options.core), &cores);
+    if (options.core >= 0)
+        sched_setaffinity(0, sizeof cores, &cores);
+    setpriority(PRIO_PROCESS, 0, options.nice);
 }
 
 static void add_places(struct conn *conn, struct stream *streams, uint32_t count) {
@@ -171,12 +189,9 @@ static void tell(void) {
 }
 
 int main(void) {
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-    signal(SIGPIPE, SIG_IGN);
     configure();
+    settle();
+    listen_to_input();
     open_all();
     step("open");
     for (char *text; (text = line()), strcmp(text, "stop");) {

@@ -28,13 +28,14 @@ uint64_t now_ns(void) {
 
 static void watch(int fd, uint32_t events, struct conn *conn) {
     struct epoll_event event = {.events = events, .data.ptr = conn};
-    if (epoll < 0) {
-        epoll = epoll_create1(0);
-        struct epoll_event input = {.events = EPOLLIN, .data.ptr = NULL};
-        epoll_ctl(epoll, EPOLL_CTL_ADD, STDIN_FILENO, &input);
-    }
     if (epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) && errno == ENOENT)
         epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+void listen_to_input(void) {
+    struct epoll_event input = {.events = EPOLLIN, .data.ptr = NULL};
+    epoll = epoll_create1(0);
+    epoll_ctl(epoll, EPOLL_CTL_ADD, STDIN_FILENO, &input);
 }
 
 void lost(struct conn *conn, const char *why) {
@@ -53,7 +54,7 @@ static int connected(void) {
     if (options.buffer)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &options.buffer, sizeof options.buffer);
     for (int tries = 0; connect(fd, (struct sockaddr *)&to, sizeof to); tries++) {
-        if (tries == 50)
+        if (tries == 50 || errno == ECONNREFUSED)
             return -1;
         usleep(20000); /* a full backlog */
     }
