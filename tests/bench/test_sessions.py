@@ -14,8 +14,8 @@ from bench.scenarios.flood import bystander
 from bench.systems import EDGESTREAM, NAIVE, RIVALS, SINK, System, running
 
 RELAY = Path(__file__).with_name("unfaithful_relay.py")
-TIMES = Times(seconds=0.5, warmup=0.2, drain=1.0)
-PACED = Part(sessions=4, publishers=4, rate=100)
+TIMES = Times(seconds=0.25, warmup=0.05, drain=0.5)
+PACED = Part(sessions=4, publishers=4, rate=400)
 FLOOD = Part(sessions=3, publishers=3, buffer=16_384)
 
 
@@ -47,7 +47,7 @@ def unfaithful(fault: str) -> System:
         replace(PACED, acks=True),
         replace(PACED, publishers=2, batch=2, acks=True),
         replace(PACED, subscribe="one"),
-        Part(rate=50, fan=7),
+        Part(rate=200, fan=7),
     ],
     ids=["one per message", "acks", "arrays", "one connection", "fan-out"],
 )
@@ -73,7 +73,7 @@ def test_rivals_pass_a_flood_on(system: System, batch: int) -> None:
 
     assert measured.problems == []
     assert measured.parts["load"].received > 100
-    assert measured.parts["bystander"].received > 20
+    assert measured.parts["bystander"].received >= 10
 
 
 def test_a_reader_of_everything_accounts_for_another_parts_tokens() -> None:
@@ -103,7 +103,6 @@ def test_writes_may_split_events_anywhere(piece: int) -> None:
     assert measured.parts["load"].received > 100
 
 
-@pytest.mark.parametrize("subscribe", ["each", "one"])
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
@@ -114,14 +113,13 @@ def test_writes_may_split_events_anywhere(piece: int) -> None:
         ("misdeliver", "got a token of"),
     ],
 )
-def test_a_fault_fails_the_run(fault: str, told: str, subscribe: str) -> None:
+def test_a_fault_fails_the_run(fault: str, told: str) -> None:
     """Each way of not delivering a token exactly once, in order, is told."""
-    if (fault, subscribe) == ("misdeliver", "one"):
-        pytest.skip("one connection is the right one for all")
-
-    measured = load(unfaithful(fault), replace(PACED, subscribe=subscribe))
-
-    assert any(told in problem for problem in measured.problems)
+    shared = [replace(PACED, subscribe="one")] if fault != "misdeliver" else []
+    with running(unfaithful(fault)) as at:
+        for part in [PACED, *shared]:
+            measured = measure([part], NAIVE, at, TIMES)
+            assert any(told in problem for problem in measured.problems)
 
 
 def test_a_system_that_ends_fails_the_run() -> None:
