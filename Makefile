@@ -23,7 +23,7 @@ format: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## measure it, side by side with a naive relay
+bench: $(READY)  ## measure it, side by side with its rivals
 	@$(BIN)/python -m bench
 
 $(READY): pyproject.toml

@@ -1,59 +1,99 @@
-"""What a run is asked to do and what it found: the Structs that processes exchange as JSON."""
+"""What a run is asked to do and what it found; all of it goes into the JSON result."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
-CodecName = Literal["json", "msgpack"]
+Namespace = Literal["chat", "workflow", "all"]
 
 
-class Load(Struct, frozen=True, kw_only=True):
-    """One run of the generator against one system that is already listening.
+class Part(Struct, frozen=True, kw_only=True):
+    """One process of the load generator: a group of sessions.
 
     Attributes:
-        core, system_core: where the generator goes, and where the system is.
-        publishers: publisher connections; 0 is one per session.
-        batch: whether a publisher's sessions travel in one array per tick.
-        rate: tokens per second and session; 0 is as fast as they come back.
-        warmup: seconds of load before the measured window.
-        spaced: whether events are encoded anew by `json.dumps`, with its spaces. A wrong
-            guess costs the generator time, nothing else.
-        drain: seconds without any progress after which missing tokens are lost.
+        role: what the scenario calls it.
+        namespace: which endpoint it connects to, where the system has several.
+        nice: what it gives way to the other parts by.
+        publishers: connections that publish, each with an equal part of the sessions.
+        rate: tokens per second and session; 0 is as fast as the sockets take them.
+        batch: publishes in one message, if more than one then as an array.
+        subscribe: a connection for each session, one for all, or none.
+        fan: subscribers of each session, where each has a connection of its own.
+        watch: sessions of another part that the one connection also subscribes to.
+        keyed: whether a publish names its key.
+        turns: whether a session begins with a turnStarted, where the system knows turns.
+        rollup: `rollupMs` of the subscriptions, where the system knows it.
+        buffer: SO_SNDBUF of each connection; 0 is the system's choice.
+        read: the most bytes that are read at once.
+        late: the lag in ms (p99) from which on its figures cannot be trusted.
     """
 
-    scenario: Literal["sessions", "idle", "ceiling"] = "sessions"
-    host: str = "127.0.0.1"
-    port: int
-    pid: int = 0
-    core: int | None = None
-    system_core: int | None = None
-    codec: CodecName = "json"
-    sessions: int = 800
-    rate: int = 100
-    publishers: int = 0
-    batch: bool = False
+    role: str = "load"
+    namespace: Namespace = "chat"
+    nice: int = 0
+    sessions: int = 1
+    publishers: int = 1
+    rate: float = 0
+    batch: int = 1
     acks: bool = False
-    spaced: bool = False
-    seconds: float = 5.0
+    subscribe: Literal["each", "one", "none"] = "each"
+    fan: int = 1
+    watch: int = 0
+    topic: str = "agent.chat.token"
+    prefix: str = "s"
+    keyed: bool = False
+    turns: bool = True
+    rollup: int = 0
+    buffer: int = 0
+    read: int = 65_536
+    late: float = 5.0
+
+
+class Times(Struct, frozen=True, kw_only=True):
+    """How long a run is, in seconds; after `drain` without progress, tokens are lost."""
+
+    seconds: float = 10.0
     warmup: float = 1.0
     drain: float = 10.0
-    connections: int = 2000
-
-    @property
-    def publisher_count(self) -> int:
-        return min(self.publishers or self.sessions, self.sessions)
 
 
-class Latency(Struct, frozen=True, kw_only=True):
-    """Publish to receive, in microseconds, of the tokens received within the window."""
+class Spread(Struct, frozen=True, kw_only=True):
+    """Of something within the window, in µs."""
 
-    p50: float
-    p99: float
-    max: float
+    p50: float = 0.0
+    p99: float = 0.0
+    max: float = 0.0
+
+
+class Found(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What one part found.
+
+    Attributes:
+        problems: anything lost, repeated, reordered, altered or refused.
+        sent, received: tokens in all; of other parts' sessions: `watched`.
+        merged: tokens that came inside a merged event.
+        offered, delivered, watched_delivered: tokens a second within the window.
+        latency: publish to receive, of the tokens received within the window.
+        lag: how late it fired, which is how late it got its core.
+        share: its CPU time by wall time.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    sent: int = 0
+    received: int = 0
+    watched: int = 0
+    merged: int = 0
+    offered: float = 0.0
+    delivered: float = 0.0
+    watched_delivered: float = 0.0
+    latency: Spread = Spread()
+    lag: Spread = Spread()
+    share: float = 0.0
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """What the system's processes used within the window (idle: before and after).
+    """What the system's processes used within the window.
 
     Attributes:
         cpu: user and system seconds of all threads.
@@ -61,69 +101,57 @@ class Usage(Struct, frozen=True, kw_only=True):
         foreign: seconds in which its core ran other processes.
     """
 
-    cpu: float
-    wall: float
-    waited: float
+    cpu: float = 0.0
+    wall: float = 1.0
+    waited: float = 0.0
     foreign: float = 0.0
-    rss: int
+    rss: int = 0
+
+    @property
+    def share(self) -> float:
+        return self.cpu / self.wall
 
 
-class Generator(Struct, frozen=True, kw_only=True):
-    """How the generator itself fared, within the window.
-
-    Attributes:
-        share: its CPU time by wall time.
-        waited: the share of wall time in which it could run but had no core.
-        lag_p99, lag_max: how late ticks were fired, in ms.
-    """
-
-    share: float
-    waited: float
-    lag_p99: float
-    lag_max: float
-
-
-class Result(Struct, frozen=True, kw_only=True):
-    """What one run found.
+class Measured(Struct, frozen=True, kw_only=True):
+    """What all parts found, by their roles, and what the system used meanwhile.
 
     Attributes:
-        problems: why the run failed: anything lost, repeated, reordered or refused.
-        doubts: why its figures cannot be trusted, though every token arrived.
-        merged: tokens that came inside a merged event.
+        kib: memory of a connection, where that was measured.
     """
 
+    parts: Mapping[str, Found] = {}
+    usage: Usage = Usage()
+    kib: Mapping[str, float] = {}
     problems: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    sent: int = 0
-    received: int = 0
-    merged: int = 0
-    offered: float = 0.0
-    delivered: float = 0.0
-    cpu_us: float = 0.0
-    latency: Latency | None = None
-    usage: Usage | None = None
-    generator: Generator | None = None
-    idle_kib: float = 0.0
-    subscribed_kib: float = 0.0
 
 
 class Variant(Struct, frozen=True, kw_only=True):
-    """One row of the table: a load but for the system that it is put on."""
+    """One block of a scenario's table: a load, but for the system that it is put on.
+
+    Attributes:
+        only: the systems that it is for; none is all.
+    """
 
     name: str
-    scenario: Literal["sessions", "idle", "ceiling"] = "sessions"
-    codec: CodecName = "json"
-    rate: int = 100
-    batch: bool = False
-    acks: bool = False
+    parts: tuple[Part, ...] = ()
+    only: tuple[str, ...] = ()
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """A result with what it is the result of."""
+    """One run and its figures.
 
-    variant: Variant
+    Attributes:
+        problems: why it failed.
+        doubts: why its figures cannot be trusted, though every token arrived.
+        figures: the scenario's figures by their names.
+    """
+
+    scenario: str
+    variant: str
     system: str
     repeat: int
-    load: Load
-    result: Result
+    problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    figures: Mapping[str, float] = {}
+    measured: Any = None

@@ -51,7 +51,7 @@ def sample(pids: list[int]) -> Sample:
     return Sample(cpu, waited, rss, threads)
 
 
-def core_busy(core: int | None) -> float:
+def busy(core: int | None) -> float:
     """Seconds in which `core` ran any process so far; 0 of None."""
     if core is None:
         return 0.0

@@ -1,177 +1,108 @@
-"""Runs → medians over the repeats, ratios, and the tables on standard output."""
+"""Runs → medians over the repeats, ratios, and the tables."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from bench.plan import Run
-
-WIDTHS = (20, 10, 14, 8, 6, 9, 9, 9, 9, 9, 9)
-HEAD = (
-    "system", "tokens/s", "CPU µs/token", "ratio", "CPU", "p50 ms", "p99 ms", "max ms",
-    "gen CPU", "lag p99", "RSS MiB",
-)  # fmt: skip
+from bench.scenario import Column, Scenario
 
 
 def ceiling_lines(runs: Sequence[Run]) -> list[str]:
     """The generator's own ceiling, from its runs against the sink."""
-    lines = ["The generator against a sink, unpaced (its own ceiling):"]
+    lines = ["The generator against a sink in C, as fast as they can:"]
     for run in runs:
-        result = run.result
-        if not result.generator or not result.delivered:
-            lines.append(f"  {run.variant.name}: failed")
-            continue
-        share = result.generator.share
-        own = share / result.delivered * 1e6
-        limit = "the generator" if share > 0.95 else f"the sink; {1e6 / own:,.0f} by its CPU"
-        lines.append(
-            f"  {run.variant.name:<28}{result.delivered:>9,.0f} tokens/s, {own:.2f} µs a token "
-            f"(limited by {limit})"
-        )
+        told = run.problems[0] if run.problems else _ceiling(run.figures)
+        lines.append(f"  {run.variant:<18}{told}")
     return lines
 
 
-def table(runs: Sequence[Run]) -> list[str]:
-    """One block for each variant, one line for each system, the first being the measure."""
-    lines: list[str] = []
-    for variant in dict.fromkeys(run.variant.name for run in runs):
-        mine = [run for run in runs if run.variant.name == variant]
-        idle = mine[0].variant.scenario == "idle"
-        lines += ["", variant, *(_idle(mine) if idle else _sessions(mine))]
-        for run in mine:
-            told = [*run.result.doubts, *run.result.notes]
-            lines += [f"    ! {run.system}, repeat {run.repeat + 1}: {what}" for what in told]
+def _ceiling(figures: Mapping[str, float]) -> str:
+    rate, share = figures["tokens/s"], figures["generator cpu"]
+    return f"{rate:>11,.0f} tokens/s; the generator used {share:.0f} % of its core"
+
+
+def rows(scenario: Scenario, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The medians of each variant and system: of the valid runs, or of all where none is."""
+    found: list[dict[str, Any]] = []
+    for variant in dict.fromkeys(run.variant for run in runs):
+        mine = [run for run in runs if run.variant == variant]
+        for system in dict.fromkeys(run.system for run in mine):
+            passed = [run for run in mine if run.system == system and not run.problems]
+            valid = [run for run in passed if not run.doubts]
+            counted = valid or passed
+            figures = [column.figure for column in scenario.columns]
+            values = {f: [run.figures[f] for run in counted] for f in figures}
+            found.append(
+                {
+                    "scenario": scenario.name,
+                    "variant": variant,
+                    "system": system,
+                    "runs": len(counted),
+                    "valid": bool(valid),
+                    "medians": {f: median(v) for f, v in values.items() if v},
+                    "spreads": {f: (max(v) - min(v)) / 2 for f, v in values.items() if v},
+                }
+            )
+    return found
+
+
+def table(scenario: Scenario, runs: Sequence[Run]) -> list[str]:
+    """Markdown: a block for each variant, a line for each system, the first being the measure."""
+    summary = rows(scenario, runs)
+    lines = [f"### {scenario.name}", "", f"{scenario.about}"]
+    for variant in dict.fromkeys(row["variant"] for row in summary):
+        mine = [row for row in summary if row["variant"] == variant]
+        cells = [["system", *(column.heading for column in scenario.columns)]]
+        cells += [_cells(scenario.columns, row, mine[0]) for row in mine]
+        lines += ["", f"**{variant}**", "", *_aligned(cells)]
+        told = {
+            f"{run.system}, repeat {run.repeat + 1}: {what}": None
+            for run in runs
+            if run.variant == variant
+            for what in [*run.doubts, *run.notes]
+        }
+        lines += ["", *(f"- {what}" for what in told)] if told else []
     return lines
 
 
 def failures(runs: Sequence[Run]) -> list[str]:
-    """Every run that did not reconcile, and why."""
+    """Every run that did not reconcile, and why: the first reason, and the account's end."""
     return [
-        f"FAILED: {run.system}, {run.variant.name}, repeat {run.repeat + 1}: {problem}"
+        f"FAILED: {run.system}, {run.scenario}, {run.variant}, repeat {run.repeat + 1}: "
+        + "; ".join(dict.fromkeys([run.problems[0], run.problems[-1]]))
         for run in runs
-        for problem in run.result.problems
+        if run.problems
     ]
 
 
-def summary(runs: Sequence[Run]) -> list[dict[str, object]]:
-    """The medians, as they go into the JSON result."""
-    rows: list[dict[str, object]] = []
-    for variant in dict.fromkeys(run.variant.name for run in runs):
-        for system, good, valid in _by_system([r for r in runs if r.variant.name == variant]):
-            rows.append(
-                {
-                    "variant": variant,
-                    "system": system,
-                    "runs": len(good),
-                    "valid": valid,
-                    "tokensPerSecond": _median(good, _delivered),
-                    "cpuMicrosPerToken": _median(good, _cpu),
-                    "cpuShare": _median(good, _busy),
-                    "p50Ms": _median(good, _p50),
-                    "p99Ms": _median(good, _p99),
-                    "maxMs": _median(good, _max),
-                    "idleKiB": _median(good, lambda run: run.result.idle_kib),
-                    "subscribedKiB": _median(good, lambda run: run.result.subscribed_kib),
-                }
-            )
-    return rows
+def _cells(
+    columns: Sequence[Column], row: Mapping[str, Any], first: Mapping[str, Any]
+) -> list[str]:
+    if not row["runs"]:
+        return [row["system"], "FAILED", *[""] * (len(columns) - 1)]
+    name = row["system"] if row["valid"] else f"{row['system']} INVALID"
+    return [name, *(_cell(column, row, first) for column in columns)]
 
 
-def _by_system(runs: Sequence[Run]) -> list[tuple[str, list[Run], bool]]:
-    """Each system's runs that count: the valid ones, or all where none is."""
-    found = []
-    for system in dict.fromkeys(run.system for run in runs):
-        passed = [run for run in runs if run.system == system and not run.result.problems]
-        valid = [run for run in passed if not run.result.doubts]
-        found.append((system, valid or passed, bool(valid)))
-    return found
+def _cell(column: Column, row: Mapping[str, Any], first: Mapping[str, Any]) -> str:
+    value = row["medians"][column.figure]
+    text = column.form.format(value)
+    if column.spread and row["runs"] > 1:
+        text += f" ±{column.form.format(row['spreads'][column.figure])}"
+    base = first["medians"].get(column.figure)
+    if column.ratio and row is not first and base and row["valid"] and first["valid"]:
+        text += f" ({value / base:.2f}×)"
+    return text
 
 
-def _sessions(runs: Sequence[Run]) -> list[str]:
-    lines = [_row(HEAD)]
-    base = 0.0
-    for system, good, valid in _by_system(runs):
-        if not good:
-            lines.append(_row((system, "FAILED")))
-            continue
-        cpu = _median(good, _cpu)
-        if system == runs[0].system:
-            base = cpu if valid else 0.0  # there is no ratio to, or of, an invalid figure
-        spread = f" ±{(max(map(_cpu, good)) - min(map(_cpu, good))) / 2:.1f}"
-        lines.append(
-            _row(
-                (
-                    system if valid else f"{system} INVALID",
-                    f"{_median(good, _delivered):,.0f}",
-                    f"{cpu:.2f}{spread}",
-                    f"{cpu / base:.2f}×" if base and valid else "-",
-                    f"{_median(good, _busy):.0%}",
-                    f"{_median(good, _p50):.2f}",
-                    f"{_median(good, _p99):.2f}",
-                    f"{_median(good, _max):.1f}",
-                    f"{_median(good, _share):.0%}",
-                    f"{_median(good, _lag):.1f} ms",
-                    f"{_median(good, _rss):.0f}",
-                )
-            )
-        )
-    return lines
-
-
-def _idle(runs: Sequence[Run]) -> list[str]:
-    lines = [f"{'system':<14}{'KiB each':>12}{'subscribed':>12}{'ratio':>8}"]
-    base = 0.0
-    for system, good, _ in _by_system(runs):
-        if not good:
-            lines.append(f"{system:<14}{'FAILED':>12}")
-            continue
-        plain = _median(good, lambda run: run.result.idle_kib)
-        subscribed = _median(good, lambda run: run.result.subscribed_kib)
-        base = base or plain
-        ratio = f"{plain / base:.2f}×" if base else ""
-        lines.append(f"{system:<14}{plain:>12.1f}{subscribed:>12.1f}{ratio:>8}")
-    return lines
-
-
-def _row(cells: Sequence[str]) -> str:
-    first, *rest = zip(cells, WIDTHS, strict=False)
-    return f"{first[0]:<{first[1]}}" + "".join(f"{cell:>{width}}" for cell, width in rest)
-
-
-def _median(runs: Sequence[Run], value: Callable[[Run], float]) -> float:
-    return median(map(value, runs)) if runs else 0.0
-
-
-def _delivered(run: Run) -> float:
-    return run.result.delivered
-
-
-def _cpu(run: Run) -> float:
-    return run.result.cpu_us
-
-
-def _busy(run: Run) -> float:
-    return run.result.usage.cpu / run.result.usage.wall if run.result.usage else 0.0
-
-
-def _p50(run: Run) -> float:
-    return run.result.latency.p50 / 1e3 if run.result.latency else 0.0
-
-
-def _p99(run: Run) -> float:
-    return run.result.latency.p99 / 1e3 if run.result.latency else 0.0
-
-
-def _max(run: Run) -> float:
-    return run.result.latency.max / 1e3 if run.result.latency else 0.0
-
-
-def _share(run: Run) -> float:
-    return run.result.generator.share if run.result.generator else 0.0
-
-
-def _lag(run: Run) -> float:
-    return run.result.generator.lag_p99 if run.result.generator else 0.0
-
-
-def _rss(run: Run) -> float:
-    return run.result.usage.rss / 2**20 if run.result.usage else 0.0
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return [
+        "| " + " | ".join(
+            cell.ljust(width) if n == 0 else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ) + " |"
+        for line in [cells[0], rule, *cells[1:]]
+    ]  # fmt: skip

@@ -1,120 +1,104 @@
-"""Which runs there are, and running them: the systems take turns, so that drift hits all."""
+"""Running the scenarios: the systems take turns, so that drift hits all."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 
-import msgspec
-from msgspec import Struct
+from bench.plan import Measured, Part, Run, Times, Variant
+from bench.scenario import Cores, Scenario, Settings
+from bench.systems import SINK, System
 
-from bench.plan import Load, Result, Run, Variant
-from bench.systems import ROOT, SINK, System, running
+MAX_SHARE = 0.85
+MAX_FOREIGN = 0.05
+MAX_BUSY = 0.97
+MORE_TRIES = 2
+"""How often a run that cannot be trusted is repeated."""
 
-
-class Cores(Struct, frozen=True):
-    """Where the system and the generator run; None is anywhere."""
-
-    system: int | None
-    generator: int | None
-
-
-class Settings(Struct, frozen=True, kw_only=True):
-    """What the command line chose."""
-
-    sessions: int
-    seconds: float
-    repeat: int
-    publishers: int
-    array_publishers: int
-    connections: int
-    cores: Cores
-
-
-def default_cores() -> Cores:
-    """The first two that this process may use; unpinned where there is one."""
-    available = sorted(os.sched_getaffinity(0))
-    return Cores(available[0], available[1]) if len(available) > 1 else Cores(None, None)
-
-
-def session_variants(rates: Sequence[int], codecs: Sequence[str]) -> list[Variant]:
-    """One per message and arrays, without and with acks, for each rate and codec."""
-    return [
-        Variant(
-            name=f"{rate}/s, {'arrays' if batch else 'one per message'}, "
-            f"{'acks' if acks else 'no acks'}, {codec}",
-            codec="msgpack" if codec == "msgpack" else "json",
-            rate=rate,
-            batch=batch,
-            acks=acks,
-        )
-        for codec in codecs
-        for rate in rates
-        for acks in (False, True)
-        for batch in (False, True)
-    ]
-
-
-IDLE = Variant(name="idle connections", scenario="idle")
+_CEILING = Part(sessions=200, publishers=200, buffer=65_536)
 CEILINGS = (
-    Variant(name="unpaced, one per message", scenario="ceiling", rate=0),
-    Variant(name="unpaced, arrays", scenario="ceiling", rate=0, batch=True),
+    Variant(name="one per message", parts=(_CEILING,)),
+    Variant(name="arrays", parts=(Part(sessions=200, publishers=200, buffer=65_536, batch=25),)),
 )
+"""Floods of the sink: what the generator can do itself."""
 
 
-def ceilings(settings: Settings) -> Iterator[Run]:
-    """The generator against the sink: what it can do itself."""
+def ceilings(scenario: Scenario, times: Times, cores: Cores) -> Iterator[Run]:
+    """The generator against the sink, with the figures of `scenario`."""
     for variant in CEILINGS:
-        yield one(SINK, variant, 0, settings)
+        yield _once(scenario, SINK, variant, 0, times, cores)
 
 
 def every(
-    variants: Sequence[Variant], systems: Sequence[System], settings: Settings
+    scenario: Scenario, systems: Sequence[System], settings: Settings, cores: Cores
 ) -> Iterator[Run]:
-    """Each variant on each system that speaks its codec, A B A B."""
-    for variant in variants:
+    """Each variant on each system, A B A B."""
+    for variant in scenario.variants(settings):
         for repeat in range(settings.repeat):
             for system in systems:
-                if variant.codec in system.codecs:
-                    yield one(system, variant, repeat, settings)
+                if not variant.only or system.name in variant.only:
+                    yield _trusted(scenario, system, variant, repeat, settings, cores)
 
 
-def one(system: System, variant: Variant, repeat: int, settings: Settings) -> Run:
-    """One run on a fresh process of `system`.
-
-    Raises:
-        DidNotStart: the system did not.
-    """
-    with running(system, settings.cores.system) as (pid, port):
-        load = Load(
-            scenario=variant.scenario,
-            port=port,
-            pid=pid,
-            core=settings.cores.generator,
-            system_core=settings.cores.system,
-            codec=variant.codec,
-            sessions=settings.sessions,
-            rate=variant.rate,
-            publishers=settings.array_publishers if variant.batch else settings.publishers,
-            batch=variant.batch,
-            acks=variant.acks,
-            spaced=system.spaced,
-            seconds=settings.seconds,
-            connections=settings.connections,
-        )
-        result = generate(load)
-    return Run(variant=variant, system=system.name, repeat=repeat, load=load, result=result)
+def _trusted(
+    scenario: Scenario,
+    system: System,
+    variant: Variant,
+    repeat: int,
+    settings: Settings,
+    cores: Cores,
+) -> Run:
+    """A run; another one where something else disturbed it."""
+    for _ in range(1 + MORE_TRIES):
+        run = _once(scenario, system, variant, repeat, settings.times, cores)
+        if run.problems or not run.doubts:
+            break
+    return run
 
 
-def generate(load: Load) -> Result:
-    """Put `load` on a system that listens, from a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.generator"],
-        cwd=ROOT,
-        input=msgspec.json.encode(load),
-        stdout=subprocess.PIPE,
-        check=False,
+def _once(
+    scenario: Scenario, system: System, variant: Variant, repeat: int, times: Times, cores: Cores
+) -> Run:
+    measured = scenario.measure(system, variant, times, cores)
+    problems = list(measured.problems)
+    return Run(
+        scenario=scenario.name,
+        variant=variant.name,
+        system=system.name,
+        repeat=repeat,
+        problems=problems,
+        doubts=[] if problems else doubts(variant.parts, measured),
+        notes=[] if problems else notes(variant.parts, measured),
+        figures={} if problems else scenario.figures(measured),
+        measured=measured,
     )
-    if done.returncode:
-        return Result(problems=[f"the generator ended with status {done.returncode}"])
-    return msgspec.json.decode(done.stdout, type=Result)
+
+
+def doubts(parts: Sequence[Part], measured: Measured) -> list[str]:
+    """Why the figures cannot be trusted, though every token arrived."""
+    found = []
+    shares = sum(mine.share for mine in measured.parts.values())
+    flood = any(part.publishers and not part.rate for part in parts)
+    usage = measured.usage
+    if shares > MAX_SHARE and not flood:
+        found.append(f"the generator used {shares:.0%} of its core")
+    if flood and shares > MAX_BUSY and usage.share < MAX_BUSY - 0.05:
+        found.append(f"the generator was the bottleneck; the system used {usage.share:.0%}")
+    for part in parts:
+        mine = measured.parts.get(part.role)
+        if mine and mine.lag.p99 > part.late * 1e3:
+            found.append(f"the {part.role} fired {mine.lag.p99 / 1e3:.1f} ms late (p99)")
+    foreign = usage.foreign / usage.wall
+    if foreign > MAX_FOREIGN:
+        found.append(f"other processes used {foreign:.0%} of the system's core")
+    return found
+
+
+def notes(parts: Sequence[Part], measured: Measured) -> list[str]:
+    """What has to be known to read the figures."""
+    for part in parts:
+        mine = measured.parts.get(part.role)
+        if mine and part.rate and part.role == "load" and part.subscribe != "none":
+            offered = mine.offered * part.fan
+            if mine.delivered < 0.98 * offered:
+                return [f"saturated: delivered {mine.delivered / offered:.0%} of what was offered"]
+            if measured.usage.share > MAX_BUSY:
+                return ["at its limit: its CPU is what one core allows, not what it needs"]
+    return []

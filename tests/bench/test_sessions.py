@@ -1,22 +1,35 @@
-"""The sessions scenario for real, but small: what it finds, never how fast."""
+"""Loads for real, but small: what the generator finds, never how fast."""
 
 import os
 import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from bench.plan import Load, Result
-from bench.runs import generate
-from bench.systems import EDGESTREAM, NAIVE, System, running
+from bench import environment
+from bench.generator import measure
+from bench.plan import Measured, Part, Times
+from bench.scenarios.flood import bystander
+from bench.systems import EDGESTREAM, NAIVE, RIVALS, SINK, System, running
 
 RELAY = Path(__file__).with_name("unfaithful_relay.py")
-SMALL = {"sessions": 5, "rate": 100, "seconds": 0.7, "warmup": 0.3, "drain": 2.0}
+TIMES = Times(seconds=0.25, warmup=0.05, drain=0.5)
+PACED = Part(sessions=4, publishers=4, rate=400)
+FLOOD = Part(sessions=3, publishers=3, buffer=16_384)
 
 
-def small_run(system: System, **options: object) -> Result:
-    with running(system) as (pid, port):
-        return generate(Load(port=port, pid=pid, **(SMALL | options)))  # type: ignore[arg-type]
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    try:
+        environment.compile_load()
+    except environment.Unavailable as error:
+        pytest.skip(str(error))
+
+
+def load(system: System, *parts: Part) -> Measured:
+    with running(system) as at:
+        return measure(parts, system, at, TIMES)
 
 
 def unfaithful(fault: str) -> System:
@@ -24,36 +37,70 @@ def unfaithful(fault: str) -> System:
         name=fault,
         command=(sys.executable, str(RELAY), fault, "{port}"),
         environ={"PYTHONPATH": os.fspath(RELAY.parents[2])},
-        spaced=True,
     )
 
 
-@pytest.mark.parametrize("acks", [False, True])
-@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize(
+    "part",
+    [
+        PACED,
+        replace(PACED, acks=True),
+        replace(PACED, publishers=2, batch=2, acks=True),
+        replace(PACED, subscribe="one"),
+        Part(rate=200, fan=7),
+    ],
+    ids=["one per message", "acks", "arrays", "one connection", "fan-out"],
+)
 @pytest.mark.parametrize("system", [NAIVE, EDGESTREAM], ids=lambda system: system.name)
-def test_every_token_is_accounted_for(system: System, batch: bool, acks: bool) -> None:
+def test_every_token_is_accounted_for(system: System, part: Part) -> None:
     """A faithful system passes, and the account says how many tokens came."""
-    result = small_run(system, batch=batch, acks=acks, publishers=2 if batch else 0)
+    measured = load(system, part)
+    found = measured.parts["load"]
 
-    assert result.problems == []
-    assert result.sent == result.received > 5 * 50
-    assert result.delivered > 0
-
-
-def test_messagepack() -> None:
-    """The broker's other encoding is accounted for as well."""
-    result = small_run(EDGESTREAM, codec="msgpack", batch=True, publishers=2, acks=True)
-
-    assert result.problems == []
-    assert result.sent == result.received > 5 * 50
+    assert measured.problems == []
+    assert found.sent * part.fan == found.received > 25
+    assert found.delivered > 0
 
 
-def test_an_event_that_is_encoded_otherwise_is_understood() -> None:
-    """What the fast path does not recognise is decoded, and counts the same."""
-    result = small_run(System(name="naive", command=NAIVE.command, spaced=False))
+@pytest.mark.parametrize("system", RIVALS.values(), ids=lambda system: system.name)
+@pytest.mark.parametrize("batch", [1, 5])
+def test_rivals_pass_a_flood_on(system: System, batch: int) -> None:
+    """Each rival that is installed delivers every token of a flood and of its bystander."""
+    if not system.installed():
+        pytest.skip(f"{system.name} is not installed; `make bench` does it")
 
-    assert result.problems == []
-    assert result.sent == result.received > 5 * 50
+    measured = load(system, replace(FLOOD, batch=batch), bystander())
+
+    assert measured.problems == []
+    assert measured.parts["load"].received > 100
+    assert measured.parts["bystander"].received >= 10
+
+
+def test_a_reader_of_everything_accounts_for_another_parts_tokens() -> None:
+    """The flood and the bystander on one connection, read by the bystander's process."""
+    reader = bystander(namespace="all", subscribe="one", watch=3)
+    measured = load(EDGESTREAM, replace(FLOOD, subscribe="none"), reader)
+
+    assert measured.problems == []
+    assert measured.parts["load"].sent == measured.parts["bystander"].watched > 100
+
+
+@pytest.mark.parametrize("read", [1, 2, 3, 7, 100])
+def test_reads_may_split_events_anywhere(read: int) -> None:
+    """No token and no stamp is lost where a read ends in the middle of an event."""
+    measured = load(SINK, replace(PACED, read=read))
+
+    assert measured.problems == []
+    assert measured.parts["load"].received > 100
+
+
+@pytest.mark.parametrize("piece", [1, 13])
+def test_writes_may_split_events_anywhere(piece: int) -> None:
+    """The same where the system writes in odd pieces."""
+    measured = load(replace(SINK, command=(*SINK.command, str(piece))), PACED)
+
+    assert measured.problems == []
+    assert measured.parts["load"].received > 100
 
 
 @pytest.mark.parametrize(
@@ -68,24 +115,16 @@ def test_an_event_that_is_encoded_otherwise_is_understood() -> None:
 )
 def test_a_fault_fails_the_run(fault: str, told: str) -> None:
     """Each way of not delivering a token exactly once, in order, is told."""
-    result = small_run(unfaithful(fault))
-
-    assert any(told in problem for problem in result.problems)
+    shared = [replace(PACED, subscribe="one")] if fault != "misdeliver" else []
+    with running(unfaithful(fault)) as at:
+        for part in [PACED, *shared]:
+            measured = measure([part], NAIVE, at, TIMES)
+            assert any(told in problem for problem in measured.problems)
 
 
 def test_a_system_that_ends_fails_the_run() -> None:
     """The end of the system under test is told, not waited for."""
-    with running(NAIVE) as (pid, port):
+    with running(NAIVE) as at:
         pass
 
-    result = generate(Load(port=port, pid=pid, **SMALL))  # type: ignore[arg-type]
-
-    assert any("generator stopped" in problem for problem in result.problems)
-
-
-def test_idle_connections() -> None:
-    """The idle scenario gives a figure for plain and for subscribed connections."""
-    result = small_run(NAIVE, scenario="idle", connections=100)
-
-    assert result.problems == []
-    assert result.subscribed_kib >= result.idle_kib > 0
+    assert measure([PACED], NAIVE, at, TIMES).problems

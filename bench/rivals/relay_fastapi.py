@@ -1,0 +1,44 @@
+"""FastAPI: a WebSocket endpoint and a dict of connections, as its tutorial has it.
+
+uvicorn runs it on uvloop and httptools (``uvicorn[standard]``), without access log and
+compression. It speaks as much of edgestream's JSON as the generator needs and checks nothing.
+"""
+
+import json
+from collections import defaultdict
+from typing import Any
+
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+
+app = FastAPI()
+subscribers: dict[tuple[str, str], set[WebSocket]] = defaultdict(set)
+
+
+async def publish(op: dict[str, Any]) -> None:
+    topic, key = op["topic"], op["body"]["sessionId"]
+    event = json.dumps({"op": "event", "topic": topic, "key": key, "body": op["body"]})
+    for socket in subscribers[topic, key]:
+        await socket.send_text(event)
+
+
+@app.websocket("/{path:path}")
+async def endpoint(socket: WebSocket) -> None:
+    await socket.accept(subprotocol="edgestream.v1.json")
+    mine = []
+    try:
+        while True:
+            decoded = json.loads(await socket.receive_text())
+            for op in decoded if isinstance(decoded, list) else [decoded]:
+                if op["op"] == "subscribe":
+                    mine.append((op["topic"], op["key"]))
+                    subscribers[op["topic"], op["key"]].add(socket)
+                    await socket.send_text(json.dumps({"op": "subscribed", "id": op["id"]}))
+                elif op["op"] == "publish":
+                    await publish(op)
+                    if "id" in op:
+                        await socket.send_text(json.dumps({"op": "ack", "id": op["id"]}))
+    except WebSocketDisconnect:
+        pass
+    finally:
+        for place in mine:
+            subscribers[place].discard(socket)

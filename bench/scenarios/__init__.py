@@ -1,0 +1,8 @@
+"""The scenarios; a new one is a module with a `Scenario`, and one more entry here."""
+
+from bench.scenario import Scenario
+from bench.scenarios import flood, idle, sessions
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario for scenario in (sessions.SESSIONS, flood.FLOOD, idle.IDLE)
+}
