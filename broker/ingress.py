@@ -23,6 +23,11 @@ RELEASED = 4
 """How many held connections are let in again in one turn, at most."""
 
 
+SHARES = 64
+"""Who has more than this part of a full namespace's messages, or brings more than this
+part of its bytes at once, is held."""
+
+
 class Publisher(Protocol):
     """A connection, as far as a namespace it publishes to needs to know it."""
 
@@ -49,54 +54,85 @@ class Publisher(Protocol):
 
 
 class Ingress:
-    """What one connection has published to one namespace, and is not handled yet."""
+    """What one connection has published to one namespace, and is not handled yet.
 
-    __slots__ = ("held", "publisher", "queue", "receipts")
+    Attributes:
+        held: it is not read from.
+        turns: how many turns what waits has had.
+        heavy: what waited the last time had more than one.
+    """
+
+    __slots__ = ("held", "heavy", "publisher", "queue", "receipts", "turns")
 
     def __init__(self, publisher: Publisher) -> None:
         self.publisher = publisher
         self.queue: deque[Publish] = deque()
         self.receipts = Receipts()
         self.held = False
+        self.turns = 0
+        self.heavy = False
 
 
 class Intake:
     """A namespace's bounded queue of publishes.
+
+    Once more waits than it is to hold, those who have more than a share in it are not
+    read from, and beyond twice as much nobody is: so that one who floods does not hold
+    up those who say little.
 
     Args:
         bound: how much may wait. It can be exceeded by what one read brought.
         wake: called when there is something to handle.
 
     Attributes:
-        ready: the connections that have something, each in its turn.
+        fresh: the connections of which something waits that had nothing waiting before, but
+            for heavy ones: they have a turn before the others, so that who says little hardly
+            waits for who floods.
+        ready: the others of which something waits, each in its turn.
         held: the connections that are not read from, first come first.
+        handled: how many publishes were ever taken.
     """
 
-    __slots__ = ("_bound", "_wake", "bytes", "held", "messages", "ready", "received")
+    __slots__ = (
+        "_most_bytes", "_most_messages", "_share", "_wake",
+        "bytes", "fresh", "handled", "held", "messages", "ready",
+    )  # fmt: skip
 
     def __init__(self, bound: Bound, wake: Callable[[], None]) -> None:
         self.messages = 0
         self.bytes = 0
-        self.received = 0
-        self._bound = bound
-        self._wake = wake
+        self.handled = 0
+        self.fresh: deque[Ingress] = deque()
         self.ready: deque[Ingress] = deque()
         self.held: deque[Ingress] = deque()
+        self._most_messages = bound.messages
+        self._most_bytes = bound.bytes
+        self._share = max(1, bound.messages // SHARES)
+        self._wake = wake
 
     def put(self, ingress: Ingress, message: Publish) -> None:
-        """Queue one publish; hold its connection if that fills the namespace."""
-        if not ingress.queue:
-            self.ready.append(ingress)
+        """Queue one publish; hold its connection if that is too much."""
+        queue = ingress.queue
+        if not queue:
+            (self.ready if ingress.heavy else self.fresh).append(ingress)
             self._wake()
-        ingress.queue.append(message)
+        queue.append(message)
         if message.id is not UNSET:
             ingress.receipts.taken = message.id
-        self.received += 1
         self.messages += 1
         self.bytes += len(message.body)
+        if self.messages > self._most_messages or self.bytes > self._most_bytes:
+            self._hold(ingress, len(message.body))
+
+    def _hold(self, ingress: Ingress, size: int) -> None:
+        if ingress.held:
+            return
         if (
-            self.messages > self._bound.messages or self.bytes > self._bound.bytes
-        ) and not ingress.held:
+            len(ingress.queue) > self._share
+            or size * SHARES > self._most_bytes
+            or self.messages > 2 * self._most_messages
+            or self.bytes > 2 * self._most_bytes
+        ):
             ingress.held = True
             self.held.append(ingress)
             ingress.publisher.hold(self)
@@ -107,17 +143,20 @@ class Intake:
         if len(queue) <= limit:
             taken = list(queue)
             queue.clear()
+            ingress.heavy = ingress.turns > 0
+            ingress.turns = 0
         else:
             taken = [queue.popleft() for _ in range(limit)]
+            ingress.turns += 1
         self.messages -= len(taken)
+        self.handled += len(taken)
         self.bytes -= sum([len(message.body) for message in taken])
         return taken
 
     @property
     def has_room(self) -> bool:
         """Whether half of the queue is free."""
-        bound = self._bound
-        return self.messages * 2 <= bound.messages and self.bytes * 2 <= bound.bytes
+        return self.messages * 2 <= self._most_messages and self.bytes * 2 <= self._most_bytes
 
     def release_some(self) -> None:
         """Let held connections be read again, while there is room.

@@ -101,12 +101,13 @@ class BrokerCollector(Collector):
         streams = GaugeMetricFamily("edgestream_streams", "Streams with a state.", labels=label)
         for namespace in self._port.router.namespaces:
             name = [namespace.name]
-            received.add_metric(name, namespace.intake.received)
+            intake = namespace.intake
+            received.add_metric(name, intake.handled + intake.messages)
             accepted.add_metric(name, namespace.accepted)
             delivered.add_metric(name, namespace.fanout.delivered)
             overruns.add_metric(name, namespace.overruns)
-            messages.add_metric(name, namespace.intake.messages)
-            size.add_metric(name, namespace.intake.bytes)
+            messages.add_metric(name, intake.messages)
+            size.add_metric(name, intake.bytes)
             streams.add_metric(name, len(namespace.streams))
             queues = (s.reader.queues.get(namespace) for s in self._port.sessions.live)
             waiting.add_metric(name, sum(queue.depth for queue in queues if queue is not None))

@@ -98,20 +98,26 @@ class Namespace:
             )
         self.intake.put(ingress, message)
 
-    def run(self, until: float) -> None:
-        """Handle what is queued until it is all done or the clock says `until`."""
-        ready = self.intake.ready
+    def run(self, until: float, *, fresh: bool = False) -> None:
+        """Handle what is queued until it is all done or the clock says `until`.
+
+        Those who come `fresh` have a first turn; with it set, nobody else has one.
+        """
+        intake = self.intake
         now = self._clock.unix_ms()
+        turns = intake.fresh or intake.ready
         late = False
-        while ready and not late:
+        while turns and not late:
             batch = Batch([], [], {}, [])
-            while ready and len(batch.ids) < BATCH and not late:
-                ingress = ready.popleft()
+            while turns and len(batch.ids) < BATCH and not late:
+                ingress = turns.popleft()
                 self._handle(ingress, batch, now)
                 if ingress.queue:
-                    ready.append(ingress)
+                    intake.ready.append(ingress)
                 late = self._clock.seconds() >= until
             self._append(batch)
+            if not fresh and not turns:
+                turns = intake.ready
 
     # ------------------------------------------------------------- publishes
 

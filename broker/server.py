@@ -228,7 +228,7 @@ class Broker:
 
     def _handled(self) -> bool:
         """Whether every publish that was read is handled."""
-        return not any(n.intake.ready for n in self.shared.router.namespaces)
+        return not any(n.intake.messages for n in self.shared.router.namespaces)
 
     def _let_go(self, leaving: set[Connected]) -> set[Connected]:
         """Say goodbye to those of `leaving` that have got everything; the others are left."""

@@ -155,6 +155,23 @@ def test_a_full_queue_holds_its_publishers_and_lets_them_go():
     assert target.intake.messages == target.intake.bytes == 0
 
 
+def test_who_says_little_is_not_held_for_one_who_floods():
+    """A full namespace holds those who filled it; all, once it is twice as full."""
+    scheduler, loop = scheduled("loud", queue={"messages": 100})
+    target = scheduler.namespaces[0]
+    flood, polite = FakePublisher("flood"), FakePublisher("polite")
+    for n in range(150):
+        target.enqueue(flood.ingress, publish("loud.a", n))
+    target.enqueue(polite.ingress, publish("loud.a", "polite"))
+    assert (flood.holds, polite.holds) == (1, 0)
+    for n in range(100):
+        target.enqueue(flood.ingress, publish("loud.a", n))
+    target.enqueue(polite.ingress, publish("loud.a", "polite"))
+    assert (flood.holds, polite.holds) == (1, 1)
+    loop.run()
+    assert (flood.holds, polite.holds) == (0, 0)
+
+
 def test_bytes_hold_too():
     """A few large bodies fill a queue as well as many small ones."""
     scheduler, loop = scheduled("loud", queue={"bytes": 1000})
