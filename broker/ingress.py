@@ -62,7 +62,7 @@ class Ingress:
         heavy: what waited the last time had more than one.
     """
 
-    __slots__ = ("held", "heavy", "publisher", "queue", "receipts", "turns")
+    __slots__ = ("heavy", "held", "publisher", "queue", "receipts", "turns")
 
     def __init__(self, publisher: Publisher) -> None:
         self.publisher = publisher
