@@ -30,8 +30,9 @@ class Fanout:
         """Offer events of one topic and key to every connection with a subscription for them."""
         json: Piece | None = None
         msgpack: Piece | None = None
+        offered = 0
         for queue in self.subscriptions.readers(run[0].topic, run[0].key):
-            self.delivered += len(run)
+            offered += 1
             if not queue.live:
                 queue.note(run)
             elif queue.rolls:
@@ -44,3 +45,4 @@ class Fanout:
                 if msgpack is None:
                     msgpack = Piece(self._source.encode(run, queue.codec), len(run), run)
                 queue.offer(msgpack)
+        self.delivered += offered * len(run)

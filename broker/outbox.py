@@ -27,12 +27,14 @@ REPLY_BYTES = 64 << 10
 """How much of its replies a connection may leave unread before it is not read from."""
 
 
-class Wire(Protocol):
-    """The socket below an outbox."""
+class Outlet(Protocol):
+    """The way out of a connection.
 
-    @property
-    def writable(self) -> bool:
-        """Whether the socket takes anything: replies go out then."""
+    Attributes:
+        paused: the socket takes no more, not even replies.
+    """
+
+    paused: bool
 
     @property
     def room(self) -> int:
@@ -40,6 +42,13 @@ class Wire(Protocol):
 
     def send(self, payload: bytes) -> None:
         """Send one message, in the connection's encoding."""
+
+
+class Wire(Protocol):
+    """The socket below an outbox."""
+
+    @property
+    def outlet(self) -> Outlet: ...
 
     def close(self, code: int, reason: str) -> None:
         """Say why, then close."""
@@ -71,7 +80,7 @@ class Outbox:
     """
 
     __slots__ = (
-        "_acked", "_replies", "_reply_size", "_touched", "_waiting",
+        "_acked", "_outlet", "_replies", "_reply_size", "_touched", "_waiting",
         "codec", "dirty", "receipts", "sent", "wire",
     )  # fmt: skip
 
@@ -81,6 +90,7 @@ class Outbox:
         self.receipts: list[Receipts] = []
         self.dirty = False
         self.sent = 0
+        self._outlet = wire.outlet
         self._touched = touched
         self._replies: list[bytes] = []
         self._reply_size = 0
@@ -111,7 +121,7 @@ class Outbox:
 
     @property
     def writable(self) -> bool:
-        return self.wire.room > 0
+        return self._outlet.room > 0
 
     @property
     def empty(self) -> bool:
@@ -128,19 +138,20 @@ class Outbox:
         info = CLOSES[code]
         text = reason or info.reason
         self.flush()
-        self.wire.send(self.codec.encode(Goodbye(code, text, info.reconnect)))
+        self._outlet.send(self.codec.encode(Goodbye(code, text, info.reconnect)))
         self.wire.close(code, text)
 
     def flush(self) -> None:
         """Write what the socket takes: replies first, then each namespace by its weight."""
         self.dirty = False
-        if not self.wire.writable:
+        outlet = self._outlet
+        room = outlet.room
+        if room <= 0 and outlet.paused:
             return
         if self.receipts:
             self._acknowledge()
         items = self._take_replies() if self._replies else []
         count = len(items)
-        room = self.wire.room
         if self._waiting and room > 0:
             try:
                 pieces = self._take_events(min(room, FLUSH_BYTES))
@@ -151,14 +162,14 @@ class Outbox:
             for piece in pieces:
                 items.append(piece.data)
                 count += piece.count
+            if self._waiting and self.writable:
+                self.touch()
         self._send(items, count)
-        if self._waiting and self.writable:
-            self.touch()
 
     def _send(self, items: list[bytes], count: int) -> None:
         if items:
             self.sent += count
-            self.wire.send(self.codec.pack(items, count))
+            self._outlet.send(items[0] if count == 1 else self.codec.pack(items, count))
 
     def _take_replies(self) -> list[bytes]:
         replies, self._replies = self._replies, []

@@ -52,7 +52,7 @@ class Queue:
 
     __slots__ = (
         "_gathered", "_lane", "_owner", "_pieces", "_replays", "_since", "_size", "_until",
-        "codec", "delivered", "live", "rolls", "source", "waiting", "weight",
+        "codec", "live", "rolls", "source", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, codec: Codec, source: Source, weight: int) -> None:
@@ -62,7 +62,6 @@ class Queue:
         self.live = True
         self.rolls = False
         self.waiting = False
-        self.delivered = 0
         self._owner = owner
         self._since: dict[Subscription, int] = {}  # after which position each is live
         self._until: dict[Subscription, int] = {}  # and up to which, while its replay is due
@@ -159,7 +158,11 @@ class Queue:
         """
         lane = self._lane
         if lane is None:
-            return self._take_live(limit)
+            if self._size > limit:
+                return self._take_some(limit)
+            pieces, self._pieces, self._size = self._pieces, [], 0
+            self.waiting = False
+            return pieces
         if self._replays and (self._replays[0].began or not lane):
             pieces = self._take_replay(self._replays[0], limit)
         else:
@@ -170,26 +173,19 @@ class Queue:
             self._lane = None
             self.live = True
         self.waiting = bool(lane or self._replays)
-        self.delivered += sum([piece.count for piece in pieces])
         return pieces
 
-    def _take_live(self, limit: int) -> list[Piece]:
-        pieces = self._pieces
-        if self._size <= limit:
-            self._pieces, self._size = [], 0
-            self.waiting = False
-        else:
-            count = size = 0
-            while size < limit:
-                size += len(pieces[count].data)
-                count += 1
-            pieces = pieces[:count]
-            del self._pieces[:count]
-            self._size -= size
-            self.waiting = bool(self._pieces)
-        for piece in pieces:
-            self.delivered += piece.count
-        return pieces
+    def _take_some(self, limit: int) -> list[Piece]:
+        """About `limit` bytes of live events, of which there are more."""
+        count = size = 0
+        while size < limit:
+            size += len(self._pieces[count].data)
+            count += 1
+        taken = self._pieces[:count]
+        del self._pieces[:count]
+        self._size -= size
+        self.waiting = bool(self._pieces)
+        return taken
 
     def _take_replay(self, replay: Replay, limit: int) -> list[Piece]:
         if not replay.began:

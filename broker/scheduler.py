@@ -61,7 +61,8 @@ class Scheduler:
     def touched(self, outbox: Outbox) -> None:
         """`outbox` has something to write."""
         self._touched.append(outbox)
-        self.wake()
+        if not self._woken:
+            self.wake()
 
     def next_turn(self, resume: Callable[[], None]) -> None:
         """Let a connection that has had its share be read again, by `resume`, when those

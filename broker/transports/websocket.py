@@ -56,7 +56,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_close_timer", "_connections", "_frames", "_held", "_ignored", "_pinged",
-        "_port", "_protocol", "_session", "_transport", "_writer",
+        "_port", "_protocol", "_session", "_transport", "outlet",
         "bytes_in", "heard", "opened", "peer", "pulse",
     )  # fmt: skip
 
@@ -81,7 +81,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._writer = FrameWriter(
+        self.outlet = FrameWriter(
             self._transport, self._protocol, self._port.clock.seconds, self._may_write
         )
         # The backlog belongs into the outbox, where it can be merged and reordered. A
@@ -120,10 +120,10 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         return None
 
     def pause_writing(self) -> None:
-        self._writer.paused = True
+        self.outlet.paused = True
 
     def resume_writing(self) -> None:
-        self._writer.paused = False
+        self.outlet.paused = False
         self._pinged = False
         if "pongs" in self._held:
             self.release("pongs")
@@ -135,7 +135,7 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._frames.plain = False
-        self._writer.lost()
+        self.outlet.lost()
         self._connections.discard(self)
         self._port.heartbeat.discard(self)
         if self._close_timer is not None:
@@ -173,42 +173,31 @@ class WebSocketConnection(asyncio.BufferedProtocol):
 
     def stop_reading(self) -> None:
         self.hold("stopping")
-        self._writer.lift()  # pongs are not read either
-
-    @property
-    def writable(self) -> bool:
-        return not self._writer.paused
-
-    @property
-    def room(self) -> int:
-        return self._writer.room
-
-    def send(self, payload: bytes) -> None:
-        self._writer.send(payload)
+        self.outlet.lift()  # pongs are not read either
 
     def close(self, code: int, reason: str) -> None:
         if self._protocol.state is OPEN:
             self._frames.plain = False
-            self._writer.close(code, reason)
+            self.outlet.close(code, reason)
             self._expect_end()
 
     # ------------------------------------------------------------- Beating
 
     @property
     def spoke(self) -> bool:
-        return self._writer.spoke
+        return self.outlet.spoke
 
     @spoke.setter
     def spoke(self, value: bool) -> None:
-        self._writer.spoke = value
+        self.outlet.spoke = value
 
     def ping_frame(self) -> None:
         if self._protocol.state is OPEN and not self._pinged:
-            self._pinged = self.room <= 0  # one is enough behind what does not arrive
-            self._writer.ping()
+            self._pinged = self.outlet.room <= 0  # one is enough behind what does not arrive
+            self.outlet.ping()
 
     def ping_message(self) -> None:
-        if self._session is not None and self.writable:
+        if self._session is not None and not self.outlet.paused:
             self._session.outbox.reply(Ping())
 
     def dead(self) -> None:
@@ -241,18 +230,18 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._refuse(1003, CLOSES[1003].reason)
 
     def pinged(self) -> None:
-        if self._writer.paused:
+        if self.outlet.paused:
             self.hold("pongs")  # or they would pile up behind a socket that is not read
 
     def ponged(self, payload: bytes) -> None:
         self._pinged = False
-        self._writer.ponged(payload)
+        self.outlet.ponged(payload)
 
     def had_enough(self) -> None:
         self._wait_a_turn()
 
     def handled(self) -> None:
-        self._writer.flush()
+        self.outlet.flush()
         if self._protocol.state is not OPEN and self._session is not None:
             self._expect_end()
 
@@ -272,13 +261,13 @@ class WebSocketConnection(asyncio.BufferedProtocol):
                 offer_compression(protocol)
             response = protocol.accept(request)
         protocol.send_response(response)
-        self._writer.flush()
+        self.outlet.flush()
         if wanted is not None and response.status_code == 101:
             self._open(wanted)
 
     def _open(self, wanted: Target) -> None:
         codec = codec_of(self._protocol)
-        self._frames.first = self._writer.begin(binary=codec.binary)
+        self._frames.first = self.outlet.begin(binary=codec.binary)
         try:
             self._session = self._port.admit(self, codec, wanted, self.peer)
         except Closed as refusal:
@@ -312,6 +301,6 @@ class WebSocketConnection(asyncio.BufferedProtocol):
             received=session.received,
             sent=session.outbox.sent,
             bytes_in=self.bytes_in,
-            bytes_out=self._writer.bytes,
+            bytes_out=self.outlet.bytes,
             clean=protocol.state is CLOSED or theirs is not None,
         )

@@ -80,7 +80,7 @@ async def test_a_reader_with_a_backlog_is_pinged_once(site):
         await raw.get("subscribed")
         sessions = site.broker.shared.sessions.live
         wire = next(s.outbox.wire for s in sessions if len(s.reader))
-        while wire.room > 0:
+        while wire.outlet.room > 0:
             await publisher.publish("workflow.t", "x" * 200_000)
         for _ in range(3):
             wire.ping_frame()

@@ -45,6 +45,14 @@ class FakeWire:
         self.held: set[str] = set()
 
     @property
+    def outlet(self) -> "FakeWire":
+        return self
+
+    @property
+    def paused(self) -> bool:
+        return not self.writable
+
+    @property
     def room(self) -> int:
         return 1 << 20 if self.writable else 0
 
