@@ -6,7 +6,7 @@
 Everything here runs inside the namespace's slice of the loop.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -14,17 +14,16 @@ import structlog
 from msgspec import UNSET
 
 from broker import config
-from broker.bodies import BodyType
 from broker.clock import Clock
-from broker.codec import Codec
 from broker.engines.base import Batch, Engine
-from broker.envelope import encode
 from broker.errors import Duplicate, Rejected
 from broker.fanout import Fanout
 from broker.ingress import Ingress, Intake, Publisher
 from broker.messages import Publish
 from broker.plugin import Event, Plugin
+from broker.retained import Retained
 from broker.rollup import CallLater
+from broker.streams import Streams
 from broker.topics import check_key
 
 log = structlog.get_logger(__name__)
@@ -38,22 +37,6 @@ BATCH = 256
 SMALL = 256
 """Up to how many bytes of body neighbours are one run: encoded and offered together.
 A run has at most `QUANTUM` events, so a slow reader never waits long behind one."""
-
-
-class Stream:
-    """One key's state: with everything handed to the engine, and with what it delivered.
-
-    Both are one object where the engine commits at once.
-    """
-
-    __slots__ = ("committed", "head", "in_flight", "key", "last")
-
-    def __init__(self, key: str, head: Any, committed: Any, last: int = 0) -> None:
-        self.key = key
-        self.head = head
-        self.committed = committed
-        self.last = last
-        self.in_flight = 0  # batches that the engine has not settled
 
 
 class Namespace:
@@ -73,15 +56,14 @@ class Namespace:
         self.settings = settings
         self.plugin = plugin
         self.engine = engine
-        self.fanout = Fanout(self, clock, call_later)
         self.intake = Intake(settings.queue, wake)
-        self.streams: dict[str, Stream] = {}
+        self.streams = Streams(plugin, engine, settings.history.streams)
+        self.retained = Retained(plugin, engine, self.streams)
+        self.fanout = Fanout(self.retained, clock, call_later)
         self.accepted = 0
-        self.position = 0
         self.overruns = 0
         self._clock = clock
         self._unsettled: set[tuple[str, str]] = set()  # dedupe names on their way to the engine
-        self._types: dict[str, BodyType] = {}
         engine.open(self._delivered, self._failed)
 
     def enqueue(self, ingress: Ingress, message: Publish) -> None:
@@ -161,13 +143,13 @@ class Namespace:
         plugin = self.plugin
         codec = publisher.codec
         raw = message.body.copy()  # it was a slice of what may be a large array
-        body_type = self._types.get(message.topic) or self._body_type(message.topic)
+        body_type = self.streams.body_type(message.topic)
         body, extended = body_type.decode(raw, codec)
         topic = body_type.topic  # one string for all events of a topic
         key = plugin.key(topic, body)
         if key is None or message.key is not UNSET:
             key = self._named_key(message, key)
-        stream = self.streams.get(key) or self._open(key)
+        stream = self.streams.get(key) or self.streams.open(key)
         key = stream.key  # one string for all events of a stream
         if not publisher.principal.may("publish", topic, key):
             raise Rejected("forbidden", f"{publisher.principal.name} may not publish to {topic}")
@@ -179,14 +161,8 @@ class Namespace:
             self._unsettled.add((key, event.dedupe))
         if key not in expected:
             expected[key] = stream.last
-            self.streams[key] = stream
+            self.streams.keep(stream)
         return event
-
-    def _body_type(self, topic: str) -> BodyType:
-        body_type = BodyType(topic, self.plugin.body_type(topic))
-        if len(self._types) < 10_000:  # a namespace without a schema has any number of topics
-            self._types[topic] = body_type
-        return body_type
 
     def _named_key(self, message: Publish, derived: str | None) -> str:
         """The key of a publish that names one, or of which the body names none."""
@@ -219,44 +195,7 @@ class Namespace:
         for run in batch.runs:
             if run[-1].position:
                 streams[run[-1].key].last = run[-1].position
-        if len(streams) > self.settings.history.streams:
-            self._forget_some()
-
-    # ------------------------------------------------------------- streams
-
-    def _open(self, key: str) -> Stream:
-        """A stream's state from what is stored of it: usually nothing."""
-        if key:
-            check_key(key)
-        head = self._fold(key)
-        committed = head if self.engine.immediate else self._fold(key)
-        return Stream(key, head, committed, self.engine.last(key))
-
-    def _fold(self, key: str) -> Any:
-        state = self.plugin.initial()
-        after = self.engine.floor(key)
-        while events := self.engine.read(key, after, 1000):
-            for event in events:
-                self._decode(event)
-                self.plugin.apply(state, event)
-                event.body = None
-            after = events[-1].position
-        return state
-
-    def _decode(self, event: Event) -> None:
-        """Give a retained event its body, for as long as it is looked at."""
-        body_type = self._types.get(event.topic) or self._body_type(event.topic)
-        event.body, _ = body_type.decode(event.raw, event.codec)
-
-    def _forget_some(self) -> None:
-        """There are too many streams: forget the oldest ones that are at rest."""
-        surplus = len(self.streams) - self.settings.history.streams
-        for key in list(islice(self.streams, surplus + 100)):
-            stream = self.streams[key]
-            if surplus > 0 and not stream.in_flight and self.plugin.at_rest(stream.head):
-                del self.streams[key]
-                self.engine.forget(key)
-                surplus -= 1
+        streams.forget_some()
 
     # ------------------------------------------------------------- what the engine says
 
@@ -269,10 +208,10 @@ class Namespace:
                 committed = self.streams[run[0].key].committed
                 for event in run:
                     self.plugin.apply(committed, event)
-            self.position = run[-1].position
+            self.retained.position = run[-1].position
             deliver(run)
             for event in run:
-                event.body = None  # `raw` stays; see `_decode`
+                event.body = None  # `raw` stays; see `Streams.decode`
         self.accepted += len(batch.ids)
         self._settle(batch)
 
@@ -280,9 +219,7 @@ class Namespace:
         """A batch could not be stored: tell its senders, and rebuild the heads it moved."""
         log.warning("append failed", namespace=self.name, events=len(batch.ids), why=str(error))
         for key in batch.expected:
-            in_flight = self.streams[key].in_flight
-            self.streams[key] = self._open(key)
-            self.streams[key].in_flight = in_flight
+            self.streams.rebuild(key)
         refusal = Rejected("internal", "the message could not be stored")
         refused = zip(batch.events, batch.ids, strict=True)
         for ingress, count, _ in batch.origins:
@@ -300,33 +237,6 @@ class Namespace:
             if answered:
                 ingress.receipts.done = answered
                 ingress.publisher.acknowledge()
-
-    # ------------------------------------------------------------- readers (see lane.Source)
-
-    @property
-    def latest(self) -> bool:
-        return self.plugin.latest
-
-    def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
-        return self.engine.read(key, after, limit)
-
-    def snapshot(self, key: str | None) -> Sequence[Event]:
-        streams = self.streams.values() if key is None else filter(None, [self.streams.get(key)])
-        return [event for s in streams for event in self.plugin.snapshot(s.committed)]
-
-    def merge(self, run: Sequence[Event]) -> Sequence[Event]:
-        for event in run:
-            self._decode(event)
-        merged = self.plugin.merge(run)
-        for event in run:
-            event.body = None
-        return merged
-
-    def encode(self, events: Sequence[Event], codec: Codec, sub: int | None = None) -> bytes:
-        return encode(events, codec, self.engine.epoch, sub)
-
-    def cursor(self, position: int) -> str:
-        return f"{self.engine.epoch}.{position}"
 
 
 def _are_neighbours(first: Event, event: Event) -> bool:

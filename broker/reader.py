@@ -55,7 +55,7 @@ class Reader:
         replayed = [n for n in namespaces if message.replay != "none" or n.plugin.retained]
         cursor: str | UnsetType = UNSET
         if not replayed and key is not None and len(namespaces) == 1:
-            cursor = namespaces[0].cursor(namespaces[0].position)
+            cursor = namespaces[0].retained.cursor(namespaces[0].retained.position)
         self._outbox.reply(Subscribed(message.id, cursor))
         subscription = Subscription(
             message.id,
@@ -101,14 +101,14 @@ class Reader:
         queue = self._queues.get(namespace)
         if queue is None:
             weight = namespace.settings.weight
-            queue = Queue(self._outbox, self._outbox.codec, namespace, weight)
+            queue = Queue(self._outbox, self._outbox.codec, namespace.retained, weight)
             self._queues[namespace] = queue
         queue.add(subscription, replaces=older)
         readers = namespace.fanout.subscriptions
         readers.add(subscription.pattern, subscription.key, queue)
         if end is not None:
             one = subscription.key is not None and len(subscription.namespaces) == 1
-            queue.replay(Replay(subscription, end, namespace.cursor if one else None))
+            queue.replay(Replay(subscription, end, namespace.retained.cursor if one else None))
 
     def _detach(self, subscription: Subscription) -> None:
         for namespace in subscription.namespaces:

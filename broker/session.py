@@ -20,7 +20,6 @@ from broker.messages import (
     ClientMessage,
     Error,
     Hello,
-    Limits,
     Ping,
     Pong,
     Publish,
@@ -28,7 +27,6 @@ from broker.messages import (
     Refreshed,
     Subscribe,
     Unsubscribe,
-    Welcome,
 )
 from broker.namespace import Namespace
 from broker.outbox import Outbox, Wire
@@ -107,7 +105,7 @@ class Session:
         shared.opened += 1
         if client is not None:
             self._identify(client)
-        self._welcome()
+        self.outbox.reply(shared.welcome(self, reach.namespaces))
 
     @property
     def name(self) -> str:
@@ -270,23 +268,6 @@ class Session:
                 raise Rejected("bad_message", f"subscribe: this broker has no {name} yet")
 
     # ------------------------------------------------------------- answers
-
-    def _welcome(self) -> None:
-        config = self._shared.config
-        reach = self._reach.namespaces
-        self.outbox.reply(
-            Welcome(
-                connection=self.sender.connection,
-                namespaces=[namespace.name for namespace in reach],
-                heartbeatMs=round(config.heartbeat.interval * 1000),
-                limits=Limits(
-                    maxMessageBytes=config.limits.max_message_bytes,
-                    maxSubscriptions=config.limits.max_subscriptions,
-                    maxBodyBytes={n.name: n.settings.max_body_bytes for n in reach},
-                ),
-                server=UNSET if self.server is None else self.server,
-            )
-        )
 
     def _check_id(self, id: int) -> None:
         if id <= self._last_id:

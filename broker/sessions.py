@@ -1,13 +1,17 @@
 """Every connection of the broker, and what they share."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import UNSET
 
 from broker.auth import Principal
 from broker.config import Config
 from broker.errors import ErrorInfo
+from broker.messages import Limits, Welcome
+from broker.namespace import Namespace
 from broker.outbox import Outbox
 from broker.plugin import Sender
 from broker.reader import Reader
@@ -52,6 +56,21 @@ class Sessions:
     errors: Counter[str] = field(default_factory=Counter)
     opened: int = 0
     _identities: dict[tuple[str | None, str, str], Connected] = field(default_factory=dict)
+
+    def welcome(self, session: Connected, namespaces: Sequence[Namespace]) -> Welcome:
+        """The first message to a connection that reaches these namespaces."""
+        limits = self.config.limits
+        return Welcome(
+            connection=session.sender.connection,
+            namespaces=[namespace.name for namespace in namespaces],
+            heartbeatMs=round(self.config.heartbeat.interval * 1000),
+            limits=Limits(
+                maxMessageBytes=limits.max_message_bytes,
+                maxSubscriptions=limits.max_subscriptions,
+                maxBodyBytes={n.name: n.settings.max_body_bytes for n in namespaces},
+            ),
+            server=UNSET if session.server is None else session.server,
+        )
 
     def identify(self, session: Connected, client: str) -> None:
         """`session` is from now on the one of its client; an older one ends with 4010."""

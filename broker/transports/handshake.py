@@ -48,6 +48,23 @@ def _select(protocol: ServerProtocol, offered: object) -> Subprotocol | None:
     return None
 
 
+def answer(protocol: ServerProtocol, request: Request, config: Config) -> Target | None:
+    """Answer an upgrade request. Returns what it asks for, if it is let in so far."""
+    wanted = target(request)
+    proxied = config.auth.anonymous == "everyone"
+    if wanted is None:
+        response = protocol.reject(404, "There is no WebSocket here.\n")
+    elif not origin_allowed(request, config.auth.origins, proxied=proxied):
+        response = protocol.reject(403, "This page's origin may not connect.\n")
+    else:
+        settings = config.servers.get(wanted.server or "")
+        if settings is not None and settings.compression:
+            _offer_compression(protocol)
+        response = protocol.accept(request)
+    protocol.send_response(response)
+    return wanted if response.status_code == 101 else None
+
+
 def codec_of(protocol: ServerProtocol) -> Codec:
     """The encoding that a finished handshake settled on."""
     return CODECS[protocol.subprotocol] if protocol.subprotocol else JSON
@@ -62,7 +79,7 @@ def target(request: Request) -> Target | None:
     return Target(path[len(PATH) + 1 :] or None, clients[0] if clients else None)
 
 
-def offer_compression(protocol: ServerProtocol) -> None:
+def _offer_compression(protocol: ServerProtocol) -> None:
     """Accept permessage-deflate where the client asks for it."""
     protocol.available_extensions = [
         ServerPerMessageDeflateFactory(server_max_window_bits=12, client_max_window_bits=12)

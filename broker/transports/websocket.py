@@ -16,14 +16,7 @@ from broker.errors import CLOSES, Closed
 from broker.messages import Ping
 from broker.session import Session
 from broker.transports.frames import FrameReader
-from broker.transports.handshake import (
-    Target,
-    codec_of,
-    offer_compression,
-    origin_allowed,
-    sans_io,
-    target,
-)
+from broker.transports.handshake import Target, answer, codec_of, sans_io
 from broker.transports.heartbeat import Pulse
 from broker.transports.port import Port
 from broker.transports.writer import FrameWriter
@@ -55,9 +48,22 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_close_timer", "_connections", "_frames", "_held", "_ignored", "_pinged",
-        "_port", "_protocol", "_session", "_transport", "outlet",
-        "bytes_in", "heard", "opened", "peer", "pulse",
+        "_close_timer",
+        "_connections",
+        "_frames",
+        "_held",
+        "_ignored",
+        "_pinged",
+        "_port",
+        "_protocol",
+        "_session",
+        "_transport",
+        "bytes_in",
+        "heard",
+        "opened",
+        "outlet",
+        "peer",
+        "pulse",
     )  # fmt: skip
 
     def __init__(self, port: Port, connections: set[Any]) -> None:
@@ -248,21 +254,9 @@ class WebSocketConnection(asyncio.BufferedProtocol):
     # ------------------------------------------------------------- opening and closing
 
     def request(self, request: Request) -> None:
-        protocol = self._protocol
-        auth = self._port.config.auth
-        wanted = target(request)
-        if wanted is None:
-            response = protocol.reject(404, "There is no WebSocket here.\n")
-        elif not origin_allowed(request, auth.origins, proxied=auth.anonymous == "everyone"):
-            response = protocol.reject(403, "This page's origin may not connect.\n")
-        else:
-            settings = self._port.config.servers.get(wanted.server or "")
-            if settings is not None and settings.compression:
-                offer_compression(protocol)
-            response = protocol.accept(request)
-        protocol.send_response(response)
+        wanted = answer(self._protocol, request, self._port.config)
         self.outlet.flush()
-        if wanted is not None and response.status_code == 101:
+        if wanted is not None:
             self._open(wanted)
 
     def _open(self, wanted: Target) -> None:

@@ -25,7 +25,8 @@ def chat(engine=None):
 def told(target):
     """The snapshot of the session, in words."""
     return [
-        (e.topic.rpartition(".")[2], getattr(e.body, "token", "")) for e in target.snapshot("s")
+        (e.topic.rpartition(".")[2], getattr(e.body, "token", ""))
+        for e in target.retained.snapshot("s")
     ]
 
 

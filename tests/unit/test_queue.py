@@ -30,7 +30,7 @@ class Reader:
         self.wire = FakeWire()
         self.touched = False
         self.outbox = Outbox(JSON, self.wire, self.touch)
-        self.queue = Queue(self.outbox, JSON, self.source, weight)
+        self.queue = Queue(self.outbox, JSON, self.source.retained, weight)
         self.standing = {}
         self.last_id = 0
 
@@ -201,7 +201,7 @@ def test_a_replay_comes_however_busy_its_streams_are():
 def test_a_quiet_namespace_overtakes_a_backlog():
     """An event of one namespace leaves before the rest of another's backlog."""
     loud = Reader()
-    quiet = Queue(loud.outbox, JSON, namespace(), 1)
+    quiet = Queue(loud.outbox, JSON, namespace().retained, 1)
     publisher = FakePublisher()
     loud.subscribe("workflow.>", None)
     loud.wire.writable = False
@@ -211,7 +211,7 @@ def test_a_quiet_namespace_overtakes_a_backlog():
     [first] = loud.wire.sent
     assert len(first) < 100
     other = namespace()
-    quiet = Queue(loud.outbox, JSON, other, 1)
+    quiet = Queue(loud.outbox, JSON, other.retained, 1)
     quiet.add(Subscription(9, "workflow.q", None, [other]))
     other.fanout.subscriptions.add("workflow.q", None, quiet)
     say(other, publisher, publish("workflow.q", "urgent"))
@@ -235,4 +235,4 @@ def test_replies_leave_first():
 
 def test_a_cursor_names_its_numbering():
     """Two brokers never write the same cursor for different events."""
-    assert namespace().cursor(5) != namespace().cursor(5)
+    assert namespace().retained.cursor(5) != namespace().retained.cursor(5)

@@ -1,0 +1,50 @@
+"""What a namespace retains, as its readers see it: see `lane.Source`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from broker.codec import Codec
+from broker.engines.base import Engine
+from broker.envelope import encode
+from broker.plugin import Event, Plugin
+from broker.streams import Streams
+
+
+class Retained:
+    """The delivered events of one namespace, and the state that they amount to.
+
+    Attributes:
+        position: that of the last event that was delivered.
+    """
+
+    def __init__(self, plugin: Plugin[Any], engine: Engine, streams: Streams) -> None:
+        self.position = 0
+        self._plugin = plugin
+        self._engine = engine
+        self._streams = streams
+
+    @property
+    def latest(self) -> bool:
+        return self._plugin.latest
+
+    def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
+        return self._engine.read(key, after, limit)
+
+    def snapshot(self, key: str | None) -> Sequence[Event]:
+        streams = self._streams if key is None else filter(None, [self._streams.get(key)])
+        return [event for s in streams for event in self._plugin.snapshot(s.committed)]
+
+    def merge(self, run: Sequence[Event]) -> Sequence[Event]:
+        for event in run:
+            self._streams.decode(event)
+        merged = self._plugin.merge(run)
+        for event in run:
+            event.body = None
+        return merged
+
+    def encode(self, events: Sequence[Event], codec: Codec, sub: int | None = None) -> bytes:
+        return encode(events, codec, self._engine.epoch, sub)
+
+    def cursor(self, position: int) -> str:
+        """A position as clients see it."""
+        return f"{self._engine.epoch}.{position}"

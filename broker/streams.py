@@ -1,0 +1,125 @@
+"""The streams of a namespace: what each has come to, folded from what is stored of it."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from broker.bodies import BodyType
+from broker.engines.base import Engine
+from broker.plugin import Event, Plugin
+from broker.topics import check_key
+
+READ_EVENTS = 1000
+REMEMBERED_TOPICS = 10_000
+
+
+class Stream:
+    """One key's state: with everything handed to the engine, and with what it delivered.
+
+    Both are one object where the engine commits at once.
+
+    Attributes:
+        head, committed: the plugin's states.
+        last: the position of the last event handed to the engine.
+        in_flight: how many batches the engine has not settled.
+    """
+
+    __slots__ = ("committed", "head", "in_flight", "key", "last")
+
+    def __init__(self, key: str, head: Any, committed: Any, last: int = 0) -> None:
+        self.key = key
+        self.head = head
+        self.committed = committed
+        self.last = last
+        self.in_flight = 0
+
+
+class Streams:
+    """Every stream of a namespace that has a state, by key.
+
+    Args:
+        plugin: folds the states.
+        engine: has the events.
+        limit: how many streams have a state, unless too many are not at rest.
+    """
+
+    def __init__(self, plugin: Plugin[Any], engine: Engine, limit: int) -> None:
+        self._plugin = plugin
+        self._engine = engine
+        self._limit = limit
+        self._streams: dict[str, Stream] = {}
+        self._types: dict[str, BodyType] = {}
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(self._streams.values())
+
+    def __getitem__(self, key: str) -> Stream:
+        return self._streams[key]
+
+    def get(self, key: str) -> Stream | None:
+        return self._streams.get(key)
+
+    def keep(self, stream: Stream) -> None:
+        """Something is going to be stored of this stream."""
+        self._streams[stream.key] = stream
+
+    def open(self, key: str) -> Stream:
+        """A stream's state from what is stored of it: usually nothing. See `keep`.
+
+        Raises:
+            Rejected: the key is not of the allowed form.
+        """
+        if key:
+            check_key(key)
+        head = self._fold(key)
+        committed = head if self._engine.immediate else self._fold(key)
+        return Stream(key, head, committed, self._engine.last(key))
+
+    def rebuild(self, key: str) -> None:
+        """The head has run ahead of what could be stored: fold it again."""
+        in_flight = self._streams[key].in_flight
+        self._streams[key] = self.open(key)
+        self._streams[key].in_flight = in_flight
+
+    def forget_some(self) -> None:
+        """If there are too many streams, forget the oldest ones that are at rest."""
+        surplus = len(self._streams) - self._limit
+        if surplus <= 0:
+            return
+        for key in list(islice(self._streams, surplus + 100)):
+            stream = self._streams[key]
+            if surplus > 0 and not stream.in_flight and self._plugin.at_rest(stream.head):
+                del self._streams[key]
+                self._engine.forget(key)
+                surplus -= 1
+
+    def body_type(self, topic: str) -> BodyType:
+        """The type of a topic's bodies.
+
+        Raises:
+            Rejected: ``unknown_topic``.
+        """
+        body_type = self._types.get(topic)
+        if body_type is None:
+            body_type = BodyType(topic, self._plugin.body_type(topic))
+            if len(self._types) < REMEMBERED_TOPICS:  # without a schema there is no end of them
+                self._types[topic] = body_type
+        return body_type
+
+    def decode(self, event: Event) -> None:
+        """Give a retained event its body, for as long as it is looked at."""
+        event.body, _ = self.body_type(event.topic).decode(event.raw, event.codec)
+
+    def _fold(self, key: str) -> Any:
+        state = self._plugin.initial()
+        after = self._engine.floor(key)
+        while events := self._engine.read(key, after, READ_EVENTS):
+            for event in events:
+                self.decode(event)
+                self._plugin.apply(state, event)
+                event.body = None
+            after = events[-1].position
+        return state
