@@ -43,18 +43,49 @@ class Source(Protocol):
             Gone: some of them are not retained any more.
         """
 
-    def snapshot(self, key: str | None) -> Sequence[Event]:
-        """The compacted state of one stream, or (None) of all of them."""
+    def floor(self, key: str) -> int:
+        """The position after which everything of a stream is retained."""
+
+    def keys(self) -> Sequence[str]:
+        """The streams of which something is retained."""
+
+    def snapshot(self, key: str | None, since: int | None) -> Sequence[Event]:
+        """The compacted state of one stream, or (None) of all of them.
+
+        With `since`, only what has changed after that position.
+        """
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         """Neighbours of one stream, with those joined that lose nothing by it."""
 
-    def encode(self, events: Sequence[Event], codec: Codec, sub: int | None = None) -> bytes:
+    def encode(
+        self,
+        events: Sequence[Event],
+        codec: Codec,
+        sub: int | None = None,
+        *,
+        cursors: bool = True,
+    ) -> bytes:
         """Events as they go to a client; with `sub`, as a part of that replay."""
 
 
 class Gone(Exception):
     """A reader asked for events that are not retained any more."""
+
+
+def read_some(source: Source, key: str, after: int) -> tuple[Sequence[Event], int | None]:
+    """What comes next in a stream, and how far that is, if there may be more.
+
+    Raises:
+        Gone: some of it is not retained any more.
+    """
+    read = source.read(key, after, READ_EVENTS)
+    size = 0
+    for index, event in enumerate(read):
+        size += len(event.raw)
+        if size > READ_BYTES and index + 1 < len(read):
+            return read[: index + 1], event.position
+    return read, read[-1].position if len(read) == READ_EVENTS else None
 
 
 class Lane(Protocol):
@@ -104,7 +135,7 @@ class Positions:
         while room > 0 and self._positions:
             key = next(iter(self._positions))
             after = self._positions.pop(key)
-            read, reached = self._read(key, after)
+            read, reached = read_some(self._source, key, after)
             wanted: Sequence[Event] = [event for event in read if self._wants(event)]
             if merge and len(wanted) > 1:
                 wanted = self._source.merge(wanted)
@@ -117,16 +148,6 @@ class Positions:
             if reached is not None:
                 self._positions[key] = reached  # at the end: the others come first
         return pieces
-
-    def _read(self, key: str, after: int) -> tuple[Sequence[Event], int | None]:
-        """What comes next in a stream, and how far that is, if there may be more."""
-        read = self._source.read(key, after, READ_EVENTS)
-        size = 0
-        for index, event in enumerate(read):
-            size += len(event.raw)
-            if size > READ_BYTES and index + 1 < len(read):
-                return read[: index + 1], event.position
-        return read, read[-1].position if len(read) == READ_EVENTS else None
 
 
 class _Last(Struct):

@@ -154,8 +154,12 @@ class Plugin(Generic[State]):
         """Whether a stream may be forgotten when there are too many."""
         return True
 
-    def snapshot(self, state: State) -> Iterable[Event]:
-        """`state` written as events, in as few as it can be."""
+    def snapshot(self, state: State, since: int | None = None) -> Iterable[Event]:
+        """`state` written as events, in as few as it can be.
+
+        With `since`, for a reader that knows everything up to that position: what has
+        ended after it, as far as the state still tells, and what is still open.
+        """
         return ()
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:

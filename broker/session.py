@@ -259,13 +259,8 @@ class Session:
         self.reader.subscribe(message, namespaces)
 
     def _check_supported(self, message: Subscribe) -> None:
-        for name, asked in (
-            ("after", message.after is not UNSET),
-            ("group", message.group is not UNSET),
-            ("replay: history", message.replay == "history"),
-        ):
-            if asked:
-                raise Rejected("bad_message", f"subscribe: this broker has no {name} yet")
+        if message.group is not UNSET:
+            raise Rejected("bad_message", "subscribe: this broker has no group yet")
 
     # ------------------------------------------------------------- answers
 

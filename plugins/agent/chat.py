@@ -63,8 +63,8 @@ class ChatPlugin(Plugin[sessions.Session]):
     def at_rest(self, state: sessions.Session) -> bool:
         return not state.open_turns()
 
-    def snapshot(self, state: sessions.Session) -> Iterable[Event]:
-        return sessions.snapshot(state)
+    def snapshot(self, state: sessions.Session, since: int | None = None) -> Iterable[Event]:
+        return sessions.snapshot(state, since)
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         return merge_tokens(run)

@@ -18,7 +18,7 @@ class Turn:
         tools_open: the toolCallStarted of those that are not, while the turn is open.
         saved: the messageIds of its messageSaved.
         ending: a digest of what ended it; None while it is open.
-        shown: its turnStarted, and its end; empty once a later turn has ended.
+        shown: its turnStarted, and its end; empty once `SHOWN_TURNS` later ones have ended.
         parts: its text so far; empty where the end has the full text.
     """
 
@@ -61,15 +61,20 @@ class Session:
         return [turn for turn in self.turns.values() if turn.ending is None]
 
 
-def snapshot(session: Session) -> Iterator[Event]:
+def snapshot(session: Session, since: int | None = None) -> Iterator[Event]:
     """The session in as few events as it can be told.
 
     Its open turns, or the last one that ended: turnStarted, the text so far as one
     token event, the open tool calls; for an ended one turnCompleted, or text and error.
+    With `since`, all turns that have ended after that position and are still shown, and
+    the open ones.
     """
     turns = session.open_turns()
-    if not turns and session.ended:
-        turns = [session.turns[session.ended[-1]]]
+    ended = [session.turns[id] for id in session.ended]
+    if since is not None:
+        turns = [t for t in ended if t.shown and t.shown[-1].position > since] + turns
+    elif not turns:
+        turns = ended[-1:]
     for turn in turns:
         started, *end = turn.shown
         yield started

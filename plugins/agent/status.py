@@ -37,5 +37,5 @@ class StatusPlugin(Plugin[LastStatus]):
     def apply(self, state: LastStatus, event: Event) -> None:
         state.event = event
 
-    def snapshot(self, state: LastStatus) -> Iterable[Event]:
+    def snapshot(self, state: LastStatus, since: int | None = None) -> Iterable[Event]:
         return () if state.event is None else (state.event,)

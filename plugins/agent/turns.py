@@ -35,6 +35,9 @@ from plugins.agent.sessions import Session, Turn
 REMEMBERED_TURNS = 256
 """How many ended turns of a session are known, so that repeats of them are noticed."""
 
+SHOWN_TURNS = 16
+"""How many of them can be shown to a reader whose cursor is too old."""
+
 REMEMBERED_MESSAGES = 256
 """The same for the messages of its users."""
 
@@ -152,9 +155,9 @@ def _end(session: Session, turn: Turn, event: Event) -> None:
     turn.ending = _digest(event.body)
     turn.shown.append(event)
     turn.tools_open.clear()
-    if session.ended:
-        session.turns[session.ended[-1]].forget()
     session.ended.append(event.body.turnId)
+    if len(session.ended) > SHOWN_TURNS:
+        session.turns[session.ended[-1 - SHOWN_TURNS]].forget()
     if len(session.ended) > REMEMBERED_TURNS:
         del session.turns[session.ended.popleft()]
 

@@ -173,6 +173,9 @@ class LateEngine:
     def floor(self, key: str) -> int:
         return 0
 
+    def keys(self) -> Sequence[str]:
+        return list(self.events)
+
     def last(self, key: str) -> int:
         return self.ends.get(key, 0)
 

@@ -26,7 +26,7 @@ def told(target):
     """The snapshot of the session, in words."""
     return [
         (e.topic.rpartition(".")[2], getattr(e.body, "token", ""))
-        for e in target.retained.snapshot("s")
+        for e in target.retained.snapshot("s", None)
     ]
 
 

@@ -8,7 +8,7 @@ from broker.codec import JSON
 from broker.messages import Pong
 from broker.outbox import Outbox
 from broker.queue import Queue
-from broker.replay import Replay, ReplayEnd, Subscription
+from broker.replay import Replay, ReplayEnd, Snapshot, Subscription
 from broker.topics import matches
 
 from .fakes import FakePublisher, FakeWire, namespace, publish, say
@@ -45,7 +45,7 @@ class Reader:
         self.queue.add(wish, replaces=older)
         self.source.fanout.subscriptions.add(pattern, key, self.queue)
         if replay:
-            self.queue.replay(Replay(wish, ReplayEnd(wish.id, 1), None))
+            self.queue.replay(Replay(wish, Snapshot(wish), ReplayEnd(wish.id, 1), None))
         if older is not None:
             self.remove(older)
         self.standing[pattern, key] = wish
