@@ -99,7 +99,10 @@ class Outbox:
 
     def reply(self, message: BrokerMessage) -> None:
         """Queue an answer, or another message of the broker's own."""
-        data = self.codec.encode(message)
+        self.tell(self.codec.encode(message))
+
+    def tell(self, data: bytes) -> None:
+        """Queue an encoded message that goes before all events."""
         self._replies.append(data)
         self._reply_size += len(data)
         if self._reply_size > REPLY_BYTES:

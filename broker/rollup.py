@@ -7,12 +7,12 @@ when it does. A window in which nothing came is not opened again.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
 
-from broker.clock import Clock
+from broker.clock import CallLater, Clock
 from broker.codec import Codec
 from broker.envelope import Piece
 from broker.lane import Source
@@ -22,8 +22,6 @@ log = structlog.get_logger(__name__)
 
 SPREAD = 8
 """Windows that close within this part of their length are closed together."""
-
-CallLater = Callable[[float, Callable[[], None]], object]
 
 
 class Gathering(Protocol):

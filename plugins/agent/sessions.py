@@ -3,6 +3,8 @@
 from collections import deque
 from collections.abc import Iterator
 
+from msgspec import UnsetType
+
 from broker.plugin import Event, Sender
 from plugins.agent.messages import PREFIX, Token
 
@@ -11,9 +13,13 @@ class Turn:
     """One turn: what a repeat needs to know, and while it can be shown, what it said.
 
     Attributes:
-        id: its own, and `agent_id` its agent's.
-        owner: who started it.
+        id: its own, and `agent_id` its agent's; `key` is its session, `message_id` the
+            message that it answers.
+        owner: who started it, or took it over.
+        started_at, seen: when its first and its last event came, in Unix ms.
+        cancel: the first that asked to stop it.
         next_index: the index of the next token.
+        tool_names: of its tool calls, in their order.
         tools: the ids of its tool calls, and of those that are done (`tools_done`).
         tools_open: the toolCallStarted of those that are not, while the turn is open.
         saved: the messageIds of its messageSaved.
@@ -23,16 +29,22 @@ class Turn:
     """
 
     __slots__ = (
-        "agent_id", "ending", "id", "is_last", "next_index", "owner", "parts", "saved", "shown",
-        "tools", "tools_done", "tools_open",
+        "agent_id", "cancel", "ending", "id", "is_last", "key", "message_id", "next_index",
+        "owner", "parts", "saved", "seen", "shown", "started_at", "tool_names", "tools",
+        "tools_done", "tools_open",
     )  # fmt: skip
 
     def __init__(self, started: Event) -> None:
         self.id: str = started.body.turnId
         self.agent_id: str = started.body.agentId
+        self.key: str = started.key
+        self.message_id: str | UnsetType = started.body.messageId
         self.owner: Sender = started.sender
+        self.started_at = self.seen = started.time
+        self.cancel: Event | None = None
         self.next_index = 0
         self.is_last = False
+        self.tool_names: list[str] = []
         self.tools: set[str] = set()
         self.tools_done: set[str] = set()
         self.tools_open: dict[str, Event] = {}

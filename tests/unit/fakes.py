@@ -87,6 +87,11 @@ class Timers:
         self._count += 1
         heapq.heappush(self._due, (self.clock.now + delay, self._count, call))
 
+    @property
+    def waiting(self) -> int:
+        """How many calls are due some time."""
+        return len(self._due)
+
     def pass_(self, seconds: float) -> None:
         """Let so much time pass, and what is due in it happen."""
         end = self.clock.now + seconds
@@ -103,6 +108,7 @@ class FakePublisher:
         self.sender = Sender("anonymous", None, name)
         self.errors: list[tuple[int | None, str]] = []
         self.holds = 0
+        self.told: list[dict[str, Any]] = []
         self.ingress = Ingress(self)
 
     principal: Principal = ANONYMOUS
@@ -123,6 +129,12 @@ class FakePublisher:
 
     def release(self, intake: Intake) -> None:
         self.holds -= 1
+
+    def tell(self, data: bytes) -> None:
+        self.told.append(msgspec.json.decode(data))
+
+    def reads(self, fanout: Any, event: Event) -> bool:
+        return False
 
 
 class LateEngine:
