@@ -130,10 +130,9 @@ def test_pongs_that_are_late_or_repeated_change_nothing():
     first, second, third = (flow.ping(n * 10_000, n) for n in (1, 2, 3))
     flow.pong(second, 35_000, 3.1)
     before = told(flow)
-    for _ in range(10):
-        flow.pong(first, 35_000, 9.0)
-        flow.pong(second, 35_000, 9.0)
-    assert told(flow) == before
+    for old in (second, first, second, first):
+        flow.pong(old, 35_000, 9.0)
+        assert told(flow) == before
     flow.pong(third, 35_000, 3.2)
     assert flow.limit > before[0]
 
