@@ -11,7 +11,8 @@ from broker.transports.flow import MOST, PINGS, START, Flow
 
 from .fakes import FakeClock
 
-GIGABIT = 1e9 / 8  # bytes a second
+MODEM = 512_000 / 8  # bytes a second
+GIGABIT = 1e9 / 8
 WELCOME = 300
 
 
@@ -78,6 +79,17 @@ class Link:
         return self.flow.limit - self.acknowledged
 
 
+@pytest.mark.parametrize("message", [100, 1000, 4000])
+@pytest.mark.parametrize("delay", [0.002, 0.04, 0.15])
+@pytest.mark.parametrize("rate", [MODEM, MODEM * 4, MODEM * 20])
+def test_a_slow_link_has_short_queues_and_is_kept_busy(rate, delay, message):
+    """On 512 kbit/s, say, nothing waits for half a second in a buffer, and none is idle."""
+    link = Link(rate, delay, message)
+    link.flood(15)  # it has to learn what the way is like
+    assert link.flood(60) > 0.9
+    assert max(link.waits) < 0.5
+
+
 @pytest.mark.parametrize("delay", [0.0005, 0.01, 0.05])
 def test_a_fast_link_is_not_limited(delay):
     """The bound grows until it is more than the link has under way at once."""
@@ -93,6 +105,27 @@ def test_the_bound_has_a_bound():
     link.flood(5)
     assert link.bound == MOST
     assert link.written - link.acknowledged <= MOST + link.message
+
+
+@pytest.mark.parametrize("longer", [0.1, 0.17, 0.25, 0.4])
+@pytest.mark.parametrize("rate", [MODEM, MODEM * 20])
+def test_a_longer_way_is_not_taken_for_a_queue_for_ever(rate, longer):
+    """After a change of route the link is used as well as before, once that is learnt."""
+    link = Link(rate, 0.02)
+    link.flood(20)
+    link.delay = longer
+    link.flood(60)
+    assert link.flood(30) > 0.85
+
+
+def test_a_shorter_way_is_no_excuse_for_a_queue():
+    """What the bound has grown to on a long way is too much for a short one, and shrinks."""
+    link = Link(MODEM * 20, 0.3)
+    link.flood(20)
+    link.delay = 0.02
+    link.flood(20)
+    assert link.flood(20) > 0.9
+    assert max(link.waits) < 0.5
 
 
 def test_a_peer_that_hardly_gets_anything_is_not_limited_later():
