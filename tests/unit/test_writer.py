@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
@@ -72,3 +73,22 @@ async def test_nobody_waits_once_it_is_over(made):
     one.lost()
     assert one._patience.cancelled()
     assert one.room == 0
+
+
+async def test_what_is_deflated_is_not_waited_for_either(made, may_write):
+    """A peer that takes compression and answers no pings."""
+    one = made(PerMessageDeflate(False, False, 15, 15))
+    salt = 0
+    while one.room > 0:
+        salt += 1
+        one.send(b"".join((salt * 1000 + n).to_bytes(8, "big")[::-1] * 3 for n in range(300)))
+    await lifted(one, may_write)
+
+
+async def test_nor_is_who_gets_little_at_a_time(made, may_write):
+    """Pings of the heartbeat count: a peer that answers none of them is waited for as long."""
+    one = made()
+    while one.room > 0:
+        one.send(bytes(8000))
+        one.ping()
+    await lifted(one, may_write)
