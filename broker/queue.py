@@ -206,6 +206,7 @@ class Queue:
         if not self._strict:
             self._hold_positions(latest=self.source.latest)
         elif self._size > STRICT_BYTES:
+            self._hold_positions()  # its socket may take long to end
             self._owner.too_slow()
 
     def _hold_positions(self, *, latest: bool = False) -> None:
