@@ -22,7 +22,9 @@ from broker.plugin import Event
 
 READ_EVENTS = 512
 READ_BYTES = 16 << 10
-"""How many events one stream gives before the next has its turn, and about how many bytes."""
+READS = 16
+"""How many events one stream gives before the next has its turn, and about how many bytes;
+and how often it is read in one turn, for a reader that wants little of what there is."""
 
 
 class Source(Protocol):
@@ -97,6 +99,9 @@ class Lane(Protocol):
     def note(self, events: Sequence[Event]) -> None:
         """Remember that there is something from these events of one stream on."""
 
+    def prune(self) -> None:
+        """A subscription is gone: forget what nobody wants any more."""
+
     def take(self, limit: int, *, merge: bool) -> list[Piece]:
         """About `limit` bytes of encoded events, each stream in its turn, and move on.
 
@@ -129,10 +134,15 @@ class Positions:
         first = events[0]
         self._positions.setdefault(first.key, first.position - 1)
 
+    def prune(self) -> None:
+        pass  # what is read again is matched anew
+
     def take(self, limit: int, *, merge: bool) -> list[Piece]:
         pieces: list[Piece] = []
         room = limit
-        while room > 0 and self._positions:
+        for _ in range(READS):
+            if room <= 0 or not self._positions:
+                break
             key = next(iter(self._positions))
             after = self._positions.pop(key)
             read, reached = read_some(self._source, key, after)
@@ -176,6 +186,9 @@ class Latest:
             name = event.topic, event.key
             older = self._last.pop(name, None)  # to the end: in the order of the last ones
             self._last[name] = _Last(event, 0 if older is None else older.before + 1)
+
+    def prune(self) -> None:
+        self._last = {name: last for name, last in self._last.items() if self._wants(last.event)}
 
     def take(self, limit: int, *, merge: bool) -> list[Piece]:
         pieces: list[Piece] = []

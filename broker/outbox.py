@@ -191,13 +191,15 @@ class Outbox:
                 waiting.popleft()
             return pieces
         pieces = []
+        later: list[Queue] = []  # they have looked, and found nothing yet
         while waiting and room > 0:
             queue = waiting.popleft()
             taken = queue.take(min(room, TURN_BYTES * queue.weight))
             room -= sum([len(piece.data) for piece in taken])
             pieces += taken
             if queue.waiting:
-                waiting.append(queue)
+                (waiting if taken else later).append(queue)
+        waiting.extend(later)
         return pieces
 
     def _acknowledge(self) -> None:

@@ -129,13 +129,17 @@ class Queue:
         since = self.source.position
         self._since[subscription] = since if replaces is None else self._since[replaces]
         self.rolls = self.rolls or bool(subscription.rollup)
+        if not subscription.coalesce and isinstance(self._lane, Latest):
+            self._owner.too_slow()  # what it must not miss is being left out already
 
     def remove(self, subscription: Subscription) -> None:
         """Let nothing out any more that only this subscription wants."""
         del self._since[subscription]
         self._until.pop(subscription, None)
         self._replays = deque(r for r in self._replays if r.subscription is not subscription)
-        if self._pieces or self._gathered:
+        if self._lane is not None:
+            self._lane.prune()
+        elif self._pieces or self._gathered:
             self._hold_positions()  # what waits is read again then, and matched anew
         self.rolls = any(wish.rollup for wish in self._since)
 
@@ -206,6 +210,7 @@ class Queue:
         if not self._strict:
             self._hold_positions(latest=self.source.latest)
         elif self._size > STRICT_BYTES:
+            self._hold_positions()  # its socket may take long to end
             self._owner.too_slow()
 
     def _hold_positions(self, *, latest: bool = False) -> None:
