@@ -137,6 +137,16 @@ class Positions:
     def prune(self) -> None:
         pass  # what is read again is matched anew
 
+    def latest(self) -> "Latest":
+        """The same, for a reader of which the latest is enough now."""
+        lane = Latest(self._source, self._codec, self._wants)
+        for key, position in self._positions.items():
+            after: int | None = max(position, self._source.floor(key))
+            while after is not None:
+                read, after = read_some(self._source, key, after)
+                lane.note([event for event in read if self._wants(event)])
+        return lane
+
     def take(self, limit: int, *, merge: bool) -> list[Piece]:
         pieces: list[Piece] = []
         room = limit

@@ -128,10 +128,7 @@ class Rollups:
             if not window.queues:
                 del self._windows[window.key, ms]
                 continue
-            try:
-                self._flush(window)
-            except Exception:  # the other streams' readers must go on, whatever this is
-                log.exception("merging failed")
+            self._flush(window)
             window.queues = {}
             window.opened = 0
             window.closes = now + ms / 1000
@@ -148,8 +145,11 @@ class Rollups:
             events = queue.gathered(window.key)
             if not events:
                 continue  # it fell behind, or had to let go before
-            same = queue.codec, tuple([event.position for event in events])
-            piece = shared.get(same)
-            if piece is None:
-                piece = shared[same] = self._merged(events, queue.codec)
-            queue.offer(piece)
+            try:
+                same = queue.codec, tuple([event.position for event in events])
+                piece = shared.get(same)
+                if piece is None:
+                    piece = shared[same] = self._merged(events, queue.codec)
+                queue.offer(piece)
+            except Exception:  # the others must go on, whatever this is
+                log.exception("merging failed")

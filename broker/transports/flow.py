@@ -16,6 +16,10 @@ LEAST = 4 << 10
 MOST = 8 << 20
 """The bound on bytes under way: at first, at least and at most."""
 
+FIRST = 4 << 10
+"""Behind how many bytes the first ping is: few, so that hardly anything queues yet. Who
+says no more than that is not asked."""
+
 PINGS = 4
 """How many pings there are in a bound's worth of bytes."""
 
@@ -41,7 +45,7 @@ class Flow:
 
     def __init__(self) -> None:
         self.limit = START
-        self.ping_at = 0  # the first is behind the welcome, when nothing queues yet
+        self.ping_at = FIRST
         self._bound = START
         self._arrived = 0
         self._pinged = 0

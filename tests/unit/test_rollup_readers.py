@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.agent.chat import ChatPlugin
+from plugins.agent.leases import ChatOptions
 
 from .fakes import FakePublisher, Reader, Timers, namespace, publish, say
 
@@ -17,7 +18,7 @@ class Chat:
 
     def __init__(self):
         self.timers = Timers()
-        self.source = namespace(ChatPlugin("agent.chat", None), timers=self.timers)
+        self.source = namespace(ChatPlugin("agent.chat", ChatOptions()), timers=self.timers)
         self.publisher = FakePublisher()
         self.counts = {}
 
@@ -123,7 +124,7 @@ def test_two_lengths_on_one_stream():
     chat.wait(250)
     assert spans(reader.told()) == [(8, 1)]
     chat.wait(1000)
-    assert not chat.timers
+    assert not chat.source.fanout._rollups
 
 
 def test_bytes_and_cursor_of_what_is_merged():
@@ -182,7 +183,7 @@ def test_an_unsubscribe_in_a_window():
     assert [span for key, span in got if key == "z"] == ["turnStarted", (0, 6)]
     chat.wait(500)
     assert not reader.told()
-    assert not chat.timers
+    assert not chat.source.fanout._rollups
 
 
 @pytest.mark.parametrize("rollup", [0, 20, 100])
@@ -229,7 +230,7 @@ def test_a_reader_that_leaves_in_a_window():
     assert spans(other.told()) == [(0, 1), (1, 3)]
     assert not reader.wire.sent
     chat.wait(500)
-    assert not chat.timers
+    assert not chat.source.fanout._rollups
 
 
 STEPS = st.lists(
@@ -274,7 +275,7 @@ def test_every_token_once_and_in_order(steps, rollup, thinking):
         elif what == "replace":
             reader.subscribe(TOKEN, None, rollup=how[0])
     chat.wait(200)
-    assert not chat.timers
+    assert not chat.source.fanout._rollups
     reader.drain()
     got = {"s": [], "z": []}
     for message, span in _pairs(reader.wire.messages):
