@@ -6,7 +6,7 @@ import secrets
 import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from msgspec import UNSET
 
@@ -139,6 +139,11 @@ class Client:
         await self._sender.flush()
 
     # ---------------------------------------------------------------- subscribe
+
+    def watch(self, topic: str, heard: Callable[[Any], None]) -> None:
+        """Have `heard` called with the body of each live event of `topic` that comes: also
+        of one that the broker addresses to this client, which has no subscription for it."""
+        self._registry.watched[topic] = heard
 
     def subscribe(
         self,

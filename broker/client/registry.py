@@ -1,7 +1,9 @@
 """All subscriptions of a client: which event is whose, and how they come back."""
 
 import asyncio
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import structlog
 from msgspec import UNSET
@@ -31,9 +33,14 @@ class Registry:
 
     An event that answers a subscription carries the id of that `subscribe`; a live
     one comes once for the connection, and goes to each subscription that it matches.
+
+    Attributes:
+        watched: what is called with the body of every live event of a topic, whether
+            there is a subscription for it or not.
     """
 
     def __init__(self, sender: Sender) -> None:
+        self.watched: dict[str, Callable[[Any], None]] = {}
         self._sender = sender
         self._all: dict[tuple[str, str | None, str | None], Subscription] = {}
         self._by_key: dict[str | None, list[Subscription]] = {}
@@ -104,6 +111,8 @@ class Registry:
             if subscription is not None:
                 subscription.put(message, replayed=True)
             return
+        if message.topic in self.watched:
+            self.watched[message.topic](message.body)
         group = None if message.group is UNSET else message.group
         keyless = self._by_key.get(None)
         if keyless:

@@ -16,48 +16,61 @@ of which it missed a part, is repaired without its author noticing.
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import structlog
 from msgspec import UNSET, UnsetType
 
 from broker.client import Client, ClientError, Receipt
 from plugins.agent.delivery import Delivery
+from plugins.agent.failure import TurnFailed
 from plugins.agent.messages import (
+    PREFIX,
     Action,
     ChatError,
     Progress,
     Status,
     Suggestions,
     Thinking,
-    ToolCallCompleted,
     ToolCallStarted,
     TurnCompleted,
     TurnStarted,
 )
+from plugins.agent.tool import ToolCall
+
+__all__ = ["AgentClient", "ToolCall", "Turn", "TurnFailed", "connect"]
 
 log = structlog.get_logger("edgestream.agent")
 
 LAST_WORDS = 2.0
 """Seconds that a turn which was cancelled or failed waits for its end to be accepted."""
 
+T = TypeVar("T")
+
+
+class _End:
+    """What comes behind the last item of a stream."""
+
+
+END = _End()
+
 FinishReason = Literal["stop", "cancelled", "length", "error"]
-
-
-class TurnFailed(Exception):
-    """Raise it inside a turn, to tell the user why: other exceptions stay private."""
-
-    def __init__(self, code: str, message: str, *, retryable: bool = False) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.retryable = retryable
 
 
 class AgentClient(Client):
     """A `Client` that can also take turns. Its arguments are those of `Client`."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._running: dict[tuple[str, str], Turn] = {}
+        self.watch(PREFIX + "cancel", self._cancel)
+
+    def _cancel(self, body: Mapping[str, Any]) -> None:
+        turn = self._running.get((body["sessionId"], body["turnId"]))
+        if turn is not None:
+            turn.cancelled.set()
 
     def turn(
         self,
@@ -74,7 +87,8 @@ class AgentClient(Client):
             turn_id: unique in its session; random by default.
             message_id: the user's message that it answers, and thereby takes up.
         """
-        return Turn(self, session_id, agent_id, turn_id or secrets.token_hex(8), message_id, clock)
+        turn_id = turn_id or secrets.token_hex(8)
+        return Turn(self, self._running, session_id, agent_id, turn_id, message_id, clock)
 
     async def status(
         self,
@@ -102,11 +116,14 @@ class Turn:
         finish_reason: what the turn will be completed with.
         input_tokens: how many the model read.
         output_tokens: how many it wrote; by default, the tokens of this turn.
+        cancelled: set once somebody has asked to stop it. A turn that ends well afterwards
+            is completed as cancelled; if it does not end, the broker ends it.
     """
 
     def __init__(
         self,
         client: Client,
+        running: "dict[tuple[str, str], Turn]",
         session_id: str,
         agent_id: str,
         turn_id: str,
@@ -121,6 +138,8 @@ class Turn:
         self.input_tokens = 0
         self.output_tokens: int | None = None
         self.clock = clock
+        self.cancelled = asyncio.Event()
+        self._running = running
         self._began = 0.0
         started = TurnStarted(session_id, turn_id, agent_id, self.message_id)
         self._started = started
@@ -169,17 +188,40 @@ class Turn:
             call_id or secrets.token_hex(8),
             dict(arguments or {}),
         )
-        return ToolCall(self, started)
+        return ToolCall(self.delivery, started, self.clock)
 
     def usage(self, *, input_tokens: int, output_tokens: int | None = None) -> None:
         """What the model counted."""
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
 
+    async def until_cancelled(self, source: AsyncIterable[T]) -> AsyncGenerator[T, None]:
+        """What a model's stream gives, until somebody asks to stop:
+        ``async for text in turn.until_cancelled(model.stream(…))``. Then it is closed."""
+        asked = asyncio.ensure_future(self.cancelled.wait())
+        given = aiter(source)
+        try:
+            while not self.cancelled.is_set():
+                following = asyncio.ensure_future(anext(given, END))
+                await asyncio.wait({following, asked}, return_when=asyncio.FIRST_COMPLETED)
+                if not following.done():
+                    following.cancel()
+                    await asyncio.wait({following})
+                    return
+                item = following.result()
+                if isinstance(item, _End):
+                    return
+                yield item
+        finally:
+            asked.cancel()
+            if isinstance(given, AsyncGenerator):
+                await given.aclose()
+
     # ------------------------------------------------------------ beginning and end
 
     async def __aenter__(self) -> Self:
         self._began = self.clock()
+        self._running[self.session_id, self.turn_id] = self
         await self.delivery.send("turnStarted", self._started)
         return self
 
@@ -195,10 +237,17 @@ class Turn:
             OperationRejected: it refused a part of the turn for good.
             ClientError: there is no connection any more.
         """
-        if error is None:
-            await self._complete(self.finish_reason)
-        elif error is not self.delivery.failure:
-            await self._say_last(error)
+        try:
+            if error is None:
+                await self._complete("cancelled" if self._is_stopped else self.finish_reason)
+            elif error is not self.delivery.failure:
+                await self._say_last(error)
+        finally:
+            self._running.pop((self.session_id, self.turn_id), None)
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self.cancelled.is_set() and self.finish_reason == "stop"
 
     async def _say_last(self, error: BaseException) -> None:
         """Tell the user how the turn ended, when nothing may replace `error` itself."""
@@ -244,55 +293,3 @@ class Turn:
             self.message_id,
             self.agent_id,
         )
-
-
-class ToolCall:
-    """One call of a tool, made by `Turn.tool`."""
-
-    def __init__(self, turn: Turn, started: ToolCallStarted) -> None:
-        self.call_id = started.toolCallId
-        self._turn = turn
-        self._started = started
-        self._began = 0.0
-        self._result: Any = UNSET
-
-    def result(self, value: Any) -> None:
-        """What the tool gave; sent when the block is left. None is no result."""
-        self._result = UNSET if value is None else value
-
-    async def start(self) -> Self:
-        """Publish that the tool runs."""
-        self._began = self._turn.clock()
-        await self._turn.delivery.open_call(self._started)
-        return self
-
-    async def complete(self, result: Any = None, *, error: str | None = None) -> None:
-        """Publish that it has ended: with `result`, or with `error`."""
-        completed = ToolCallCompleted(
-            self._started.sessionId,
-            self._started.turnId,
-            self.call_id,
-            self._started.toolName,
-            UNSET if result is None or result is UNSET else result,
-            UNSET if error is None else error,
-            round((self._turn.clock() - self._began) * 1000),
-        )
-        await self._turn.delivery.close_call(completed)
-
-    async def __aenter__(self) -> Self:
-        return await self.start()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            await self.complete(self._result)
-        elif isinstance(error, TurnFailed):
-            await self.complete(error=error.message)
-        elif isinstance(error, asyncio.CancelledError):
-            await self.complete(error="cancelled")
-        elif isinstance(error, Exception) and not isinstance(error, ClientError):
-            await self.complete(error=f"{self._started.toolName} failed")

@@ -94,11 +94,12 @@ class DemoAgent:
             await self._sleep(self._uniform(0.4, 1.2))
             call.result(made.result)
         count = 0
-        async for token in self._paced(made.text):
+        async for token in turn.until_cancelled(self._paced(made.text)):
             await turn.token(token)
             count += 1
         turn.usage(input_tokens=made.read, output_tokens=count)
-        await turn.suggestions(made.suggestions)
+        if not turn.cancelled.is_set():
+            await turn.suggestions(made.suggestions)
 
     async def _paced(self, text: str) -> AsyncIterator[str]:
         """The tokens of `text`, at the set rate: by the clock, so that delays do not add up."""

@@ -1,0 +1,69 @@
+"""Stopping a turn, at a real broker."""
+
+import asyncio
+from contextlib import nullcontext
+
+import pytest
+
+from plugins.agent.client import connect
+
+
+async def test_a_turn_hears_that_it_is_to_stop(site):
+    """Without a subscription; the model's stream ends, and the turn as cancelled."""
+    closed = asyncio.Event()
+
+    async def model():
+        try:
+            for n in range(1_000_000):
+                yield f"{n} "
+                await asyncio.sleep(0)
+        finally:
+            closed.set()
+
+    async with (
+        connect(site.ws) as agent,
+        connect(site.ws) as user,
+        user.subscribe("agent.chat.>", "s") as events,
+    ):
+        wrote = 0
+
+        async def answer():
+            nonlocal wrote
+            async with agent.turn("s", "helper", turn_id="t") as turn:
+                async for text in turn.until_cancelled(model()):
+                    await turn.token(text)
+                    wrote += 1
+
+        task = asyncio.create_task(answer())
+        async for event in events:
+            if event.topic == "agent.chat.token":
+                break
+        await user.publish("agent.chat.cancel", {"sessionId": "s", "turnId": "t"})
+        await task
+        assert closed.is_set()
+        async for event in events:
+            if event.topic == "agent.chat.turnCompleted":
+                break
+        assert event.body["finishReason"] == "cancelled"
+        assert event.body["outputTokens"] == wrote
+        assert event.body["fullText"] == "".join(f"{n} " for n in range(wrote))
+
+
+async def test_a_turn_that_nobody_stops_goes_on_to_its_end(site):
+    """`until_cancelled` gives all that the model gives, and its failures."""
+
+    async def model(fails):
+        yield "a"
+        yield "b"
+        if fails:
+            raise ValueError("no more")
+
+    async with connect(site.ws) as agent:
+        for fails in (False, True):
+            got = []
+            with pytest.raises(ValueError, match="no more") if fails else nullcontext():
+                async with agent.turn("s", "helper") as turn:
+                    async for text in turn.until_cancelled(model(fails)):
+                        got += [text]
+            assert got == ["a", "b"]
+            assert not agent._running
