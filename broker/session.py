@@ -273,15 +273,12 @@ class Session:
         key = None if message.key is UNSET else message.key
         if key is not None:
             check_key(key)
-        self._check_supported(message)
+        if message.group is not UNSET:
+            raise Rejected("bad_message", "subscribe: this broker has no group yet")
         namespaces = self._reach.subscribe(message.topic)
         if not self.principal.may("subscribe", message.topic, key):
             raise Rejected("forbidden", f"{self.principal.name} may not subscribe to it")
         self.reader.subscribe(message, namespaces)
-
-    def _check_supported(self, message: Subscribe) -> None:
-        if message.group is not UNSET:
-            raise Rejected("bad_message", "subscribe: this broker has no group yet")
 
     # ------------------------------------------------------------- answers
 
