@@ -1,8 +1,10 @@
 """The reader's account: each token and each event of the bystander once, in order, unaltered."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from bench.slow.plan import TICK, TOPIC, Load, Received, piece, session
+from bench.slow.plan import TICK, TOPIC, Load, Received, due, piece, session
 
 MOST_PROBLEMS = 20
 
@@ -22,6 +24,7 @@ class Account:
         self._next = dict.fromkeys(self._numbers, 0)
         self._tick = 0
         self._ticks: list[tuple[float, float]] = []
+        self._late: list[float] = []
         self._problems: list[str] = []
         self._tokens = self._merged = self._events = 0
         self._completed: float | None = None
@@ -47,20 +50,23 @@ class Account:
 
     def _take(self, key: str, body: dict[str, Any], at: float) -> None:
         index, count = body["tokenIndex"], body.get("tokenCount", 1)
-        due = self._next[key]
-        if index != due:
-            what = "repeated" if index < due else "lost"
-            self.problem(f"{key}: {what}: token {index} came where {due} was due")
+        expected = self._next[key]
+        if index != expected:
+            what = "repeated" if index < expected else "lost"
+            self.problem(f"{key}: {what}: token {index} came where {expected} was due")
         number, end = self._numbers[key], index + count
         text = "".join([piece(number, place) for place in range(index, end)])
         last = end == self._load.tokens
         if body["token"] != text or body["isLast"] != last or end > self._load.tokens:
             self.problem(f"{key}: altered: tokens {index} to {end - 1}")
         else:
-            self._tokens += max(0, end - max(index, due))
+            fresh = range(max(index, expected), end)
+            self._tokens += len(fresh)
+            load, since = self._load, at - self._begin
+            self._late += [since - due(load, number, place) for place in fresh]
         if count > 1:
             self._merged += count
-        self._next[key] = max(due, end)
+        self._next[key] = max(expected, end)
         if last and min(self._next.values()) == self._load.tokens:
             self._completed = at
 
@@ -82,6 +88,7 @@ class Account:
             ended=ended,
             tokens=self._tokens,
             merged=self._merged,
+            late=(quantile(self._late, 0.5), quantile(self._late, 0.99)),
             ticks=self._ticks,
             complete=None if done is None else done - end,
             finished=now - self._begin,
@@ -89,3 +96,9 @@ class Account:
             events=self._events,
             bytes=size,
         )
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """By the nearest rank; 0 of nothing."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0

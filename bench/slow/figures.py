@@ -1,8 +1,8 @@
 """What a run's account says, in figures, and what of the bar it missed."""
 
 import math
-from collections.abc import Sequence
 
+from bench.slow.account import quantile
 from bench.slow.plan import Load, Published, Received
 
 BAR = 1.0
@@ -22,6 +22,8 @@ def of(load: Load, received: Received, published: Published) -> dict[str, float]
     return {
         "text %": 100 * received.tokens / (load.tokens * load.sessions),
         "drain s": math.inf if received.complete is None else max(0.0, received.complete),
+        "text p50 s": received.late[0],
+        "text p99 s": received.late[1],
         "p50 s": quantile(late, 0.5),
         "p99 s": quantile(late, 0.99),
         "max s": max(late),
@@ -46,11 +48,8 @@ def missed(
     if received.ended:
         why.append(f"the connection ended after {received.finished:.0f} s: {received.ended}")
     if received.complete is None:
-        why.append(
-            f"{found['text %']:.1f} % of the text, {load.drain:g} s after the end"
-            if not received.ended
-            else f"{found['text %']:.1f} % of the text"
-        )
+        when = "" if received.ended else f", {load.drain:g} s after the end"
+        why.append(f"{floored(found['text %'])} of the text{when}")
     if found["p99 s"] > BAR:
         why.append(f"the bystander's p99 is {found['p99 s']:.1f} s")
     first, last = found["first third p99 s"], found["last third p99 s"]
@@ -59,10 +58,9 @@ def missed(
     return why
 
 
-def quantile(values: Sequence[float], share: float) -> float:
-    """By the nearest rank; 0 of nothing."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
+def floored(percent: float) -> str:
+    """So that nothing but all is 100 %."""
+    return f"{math.floor(percent * 10) / 10:.1f} %"
 
 
 def _lateness(load: Load, received: Received) -> tuple[list[float], list[float]]:

@@ -85,12 +85,14 @@ class Received(Struct, frozen=True, kw_only=True):
         complete: when the last text was complete, in seconds after the end; None: never.
         finished: when the reader ended, in seconds after the beginning.
         merged: tokens that came inside a merged event.
+        late: how late a token came after it was due (p50, p99), in seconds, of those that did.
     """
 
     problems: list[str] = field(default_factory=list)
     ended: str = ""
     tokens: int = 0
     merged: int = 0
+    late: tuple[float, float] = (0.0, 0.0)
     ticks: list[tuple[float, float]] = field(default_factory=list)
     complete: float | None = None
     finished: float = 0.0
@@ -120,6 +122,11 @@ def session(number: int) -> str:
 def piece(number: int, index: int) -> str:
     """The text of a session's token."""
     return PIECES[(index * 7 + index // 26 * 3 + number * 11) % len(PIECES)]
+
+
+def due(load: Load, number: int, index: int) -> float:
+    """When a session's token is published, in seconds after the beginning."""
+    return (index + number / load.sessions) / load.rate
 
 
 def token(load: Load, number: int, index: int) -> dict[str, Any]:

@@ -82,10 +82,8 @@ class Publisher:
 
     async def _session(self, line: "_Line", number: int, begin: float) -> None:
         load = self._task.load
-        phase = number / load.sessions
         for index in range(load.tokens):
-            due = begin + (index + phase) / load.rate
-            await self._until(due)
+            await self._until(begin + plan.due(load, number, index))
             body = plan.token(load, number, index)
             if not await line.publish(plan.TOPIC, plan.session(number), body):
                 return

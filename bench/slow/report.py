@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+from bench.slow.figures import floored
 from bench.slow.plan import Run
 
 HEADS = (
-    "system", "text", "complete after", "connection", "bystander p50", "p99", "max",
-    "p99 first third", "last third", "KB", "messages", "merged", "the bar",
+    "system", "text", "late p50 / p99", "complete after", "connection",
+    "bystander p50 / p99 / max", "p99 first / last third", "KB", "messages", "merged", "the bar",
 )  # fmt: skip
 
 
@@ -33,17 +34,21 @@ def _cells(system: str, runs: Sequence[Run]) -> list[str]:
     def middle(name: str) -> float:
         return median(run.figures[name] for run in runs)
 
+    def seconds(*names: str) -> str:
+        return " / ".join(_rounded(middle(name)) for name in names) + " s"
+
     text = min(run.figures["text %"] for run in runs)
     drain = max(run.figures["drain s"] for run in runs)
     alive = min(run.figures["alive s"] for run in runs)
     exact = not any(run.received.problems for run in runs)
     return [
         system,
-        "all" if math.isfinite(drain) and exact else f"{math.floor(text * 10) / 10:.1f} %",
-        _seconds(drain) if math.isfinite(drain) else "never",
+        "all" if math.isfinite(drain) and exact else floored(text),
+        seconds("text p50 s", "text p99 s"),
+        _rounded(drain) + " s" if math.isfinite(drain) else "never",
         "lives" if math.isinf(alive) else f"ended at {alive:.0f} s",
-        *(_seconds(middle(name)) for name in ("p50 s", "p99 s", "max s")),
-        *(_seconds(middle(name)) for name in ("first third p99 s", "last third p99 s")),
+        seconds("p50 s", "p99 s", "max s"),
+        seconds("first third p99 s", "last third p99 s"),
         f"{middle('KB'):,.0f}",
         f"{middle('messages'):,.0f}",
         f"{middle('merged %'):.0f} %",
@@ -51,8 +56,8 @@ def _cells(system: str, runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
+def _rounded(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:

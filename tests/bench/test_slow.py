@@ -69,6 +69,7 @@ def test_everything_once_meets_the_bar(story: Story) -> None:
     received = story.end()
     assert (received.problems, received.tokens, received.merged) == ([], 60, 29)
     assert story.figures(received)["drain s"] == pytest.approx(0.5)
+    assert received.late == (pytest.approx(0.6), pytest.approx(2.15))  # merged, it waited
     assert story.missed() == []
 
 
