@@ -102,11 +102,9 @@ class Helper:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        with suppress(OSError):
-            self._process.stdin.close()
         self._process.kill()
-        self._process.wait()
+        with suppress(OSError):  # what it was still to be told
+            self._process.__exit__(None, None, None)
         self._errors.close()
 
     def _said(self, line: str) -> str:

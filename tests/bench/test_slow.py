@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from bench.slow import figures
+from bench.slow import figures, runs
 from bench.slow.account import Account
 from bench.slow.dialects import Answer, Edgestream, Event, Nats, Opened, SocketIO, Standing
+from bench.slow.link import slow_link
 from bench.slow.plan import TICK, TICKS, TOPIC, Load, Published, Received, piece, session, token
 from bench.slow.plan import tick as tick_body
 
@@ -208,3 +209,16 @@ def test_socketio_asks_for_signs_of_life() -> None:
             for what in dialect.receive(message)]  # fmt: skip
 
     assert said == [Opened(), Standing(), Event("t", "k", {}), Answer("3")]
+
+
+def test_a_reader_that_reads_slowly_gets_all_of_edgestream() -> None:
+    """End to end, with the real processes: the text is exact, though the link is too slow."""
+    load = Load(sessions=2, rate=100, ticks=20, seconds=1, drain=5)
+    with slow_link(256, paced=True) as link:
+        run = runs.once("edgestream", "plain", 0, load, link)
+
+    assert run.received.problems == run.published.problems == []
+    assert run.received.ended == ""
+    assert run.figures["text %"] == 100
+    assert run.figures["ticks lost"] == 0
+    assert "throttled reader" in link.about
