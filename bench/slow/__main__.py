@@ -77,7 +77,7 @@ def _every(
 
 
 def _progress(run: Run) -> None:
-    told = "; ".join(run.bar) or "met"
+    told = "; ".join(run.bar or ["met"]) + "".join(f" ({note})" for note in run.notes)
     figures = ", ".join(f"{name} {value:.2f}" for name, value in run.figures.items())
     print(f"  {run.system}, {run.transport}: {told}\n    {figures}", file=sys.stderr, flush=True)
 

@@ -12,6 +12,9 @@ GROWTH, SLACK = 1.25, 0.1
 """It grows if p99 of the last third is more than so many times that of the first, and so
 many seconds."""
 
+HELD, LAG = 1.0, 0.05
+"""How late a system may take what is published, and the publishers may be by themselves."""
+
 
 def of(load: Load, received: Received, published: Published) -> dict[str, float]:
     """The figures; what never came is counted as late as the reader was there to wait."""
@@ -56,6 +59,16 @@ def missed(
     if last > first * GROWTH and last > first + SLACK:
         why.append(f"it grows: {first:.2f} s, then {last:.2f} s")
     return why
+
+
+def notes(published: Published) -> list[str]:
+    """What has to be known to read the figures."""
+    found = []
+    if published.held > HELD:
+        found.append(f"the system held the publishers up, {published.held:.0f} s at last")
+    if published.lag > LAG:
+        found.append(f"the publishers fired {published.lag:.2f} s late (p99): do not trust it")
+    return found
 
 
 def floored(percent: float) -> str:

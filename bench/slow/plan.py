@@ -64,7 +64,7 @@ class Published(Struct, frozen=True, kw_only=True):
     """What the publishers did.
 
     Attributes:
-        held: how late the system let them hand over their last token, in seconds.
+        held: how late the system let them hand over their last token, or would not, in seconds.
         lag: how late they themselves were (p99), in seconds.
     """
 
@@ -102,7 +102,13 @@ class Received(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """One run, and its figures by their names."""
+    """One run.
+
+    Attributes:
+        figures: by their names; infinity is null in the result.
+        bar: what of the bar was missed; empty: met.
+        notes: what has to be known to read the figures.
+    """
 
     system: str
     transport: Transport
@@ -111,7 +117,7 @@ class Run(Struct, frozen=True, kw_only=True):
     published: Published
     figures: dict[str, float]
     bar: list[str]
-    """What of the bar was missed; empty: met."""
+    notes: list[str]
 
 
 def session(number: int) -> str:

@@ -82,13 +82,15 @@ class Publisher:
 
     async def _session(self, line: "_Line", number: int, begin: float) -> None:
         load = self._task.load
-        for index in range(load.tokens):
-            await self._until(begin + plan.due(load, number, index))
-            body = plan.token(load, number, index)
-            if not await line.publish(plan.TOPIC, plan.session(number), body):
-                return
-            self._tokens += 1
-        self._held = max(self._held, time.monotonic() - begin - load.seconds)
+        try:
+            for index in range(load.tokens):
+                await self._until(begin + plan.due(load, number, index))
+                body = plan.token(load, number, index)
+                if not await line.publish(plan.TOPIC, plan.session(number), body):
+                    return
+                self._tokens += 1
+        finally:
+            self._held = max(self._held, time.monotonic() - begin - load.seconds)
 
     async def _bystander(self, line: "_Line", begin: float) -> None:
         load = self._task.load

@@ -23,9 +23,9 @@ def table(runs: Sequence[Run]) -> list[str]:
         cells = [list(HEADS), *rows]
         lines += ["", f"**{transport}**", "", *_aligned(cells), ""]
         lines += [
-            f"- {run.system}, repeat {run.repeat + 1}: {'; '.join(run.bar)}"
+            f"- {run.system}, repeat {run.repeat + 1}: {'; '.join([*run.bar, *run.notes])}"
             for run in mine
-            if run.bar
+            if run.bar or run.notes
         ]
     return lines
 

@@ -42,6 +42,7 @@ def once(name: str, transport: Transport, repeat: int, load: Load, link: Link) -
         published=published,
         figures=found,
         bar=missed,
+        notes=figures.notes(published),
     )
 
 
