@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ceilings: list[Run] = []
     done: list[Run] = []
     tables: list[str] = []
+    summary: list[report.Row] = []
     try:
         if options.ceiling:
             ceilings += runs.ceilings(SESSIONS, settings.times, cores)
@@ -58,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             for run in runs.every(SCENARIOS[name], systems, settings, cores):
                 mine.append(run)
                 _progress(run)
-            tables += [*report.table(SCENARIOS[name], mine), ""]
+            rows = report.rows(SCENARIOS[name], mine)
+            tables += [*report.table(SCENARIOS[name], rows), ""]
+            summary += rows
             done += mine
     except DidNotStart as error:
         print(f"FAILED: {error}")
@@ -73,11 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "took": time.time() - began,
         "settings": settings,
         "ceiling": ceilings,
-        "summary": [
-            row
-            for name in options.scenario
-            for row in report.rows(SCENARIOS[name], [r for r in done if r.scenario == name])
-        ],
+        "summary": summary,
         "runs": done,
     }
     _keep(kept, result)

@@ -130,17 +130,20 @@ class Variant(Struct, frozen=True, kw_only=True):
 
     Attributes:
         only: the systems that it is for; none is all.
+        base: the variant whose figures it is compared with, if any.
     """
 
     name: str
     parts: tuple[Part, ...] = ()
     only: tuple[str, ...] = ()
+    base: str = ""
 
 
 class Run(Struct, frozen=True, kw_only=True):
     """One run and its figures.
 
     Attributes:
+        base: the variant that its own is compared with.
         problems: why it failed.
         doubts: why its figures cannot be trusted, though every token arrived.
         figures: the scenario's figures by their names.
@@ -150,6 +153,7 @@ class Run(Struct, frozen=True, kw_only=True):
     variant: str
     system: str
     repeat: int
+    base: str = ""
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

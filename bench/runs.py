@@ -63,6 +63,7 @@ def _once(
         variant=variant.name,
         system=system.name,
         repeat=repeat,
+        base=variant.base,
         problems=problems,
         doubts=[] if problems else doubts(variant.parts, measured),
         notes=[] if problems else notes(variant.parts, measured),

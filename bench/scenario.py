@@ -33,6 +33,7 @@ class Column(Struct, frozen=True):
         form: how it is written.
         ratio: whether its ratio to the first system's follows it.
         spread: whether half its range over the repeats follows it.
+        versus: whether its ratio to the same system's in the variant's `base` has a column.
     """
 
     figure: str
@@ -40,6 +41,7 @@ class Column(Struct, frozen=True):
     form: str = "{:,.1f}"
     ratio: bool = False
     spread: bool = False
+    versus: bool = False
 
 
 def loaded(system: System, variant: Variant, times: Times, cores: Cores) -> Measured:
