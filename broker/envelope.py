@@ -23,11 +23,17 @@ class Piece(Struct, gc=False):
     events: Sequence[Event] = ()
 
 
-def encode(events: Sequence[Event], codec: Codec, epoch: str, sub: int | None = None) -> bytes:
+def encode(
+    events: Sequence[Event],
+    codec: Codec,
+    epoch: str,
+    sub: int | None = None,
+    *,
+    cursors: bool = True,
+) -> bytes:
     """Events as messages to a client, as in `Piece.data`; their bodies as they came in.
 
-    An event without a position, such as one of a snapshot, has no cursor; nor has
-    one that is a part of the replay `sub`.
+    With `sub` they are a part of that replay; those of a snapshot have no `cursors`.
     """
     messages = [
         EventMessage(
@@ -35,7 +41,7 @@ def encode(events: Sequence[Event], codec: Codec, epoch: str, sub: int | None = 
             event.time,
             event.raw if event.codec is codec else transcode(event.raw, event.codec, codec),
             event.key or UNSET,
-            f"{epoch}.{event.position}" if event.position and sub is None else UNSET,
+            f"{epoch}.{event.position}" if cursors else UNSET,
             UNSET if sub is None else sub,
         )
         for event in events

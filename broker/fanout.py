@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from broker.clock import Clock
+from broker.clock import CallLater, Clock
 from broker.codec import JSON
 from broker.envelope import Piece
 from broker.lane import Source
 from broker.plugin import Event
 from broker.queue import Queue
-from broker.rollup import CallLater, Rollups
+from broker.rollup import Rollups
 from broker.subscriptions import Subscriptions
 
 

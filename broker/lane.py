@@ -22,7 +22,9 @@ from broker.plugin import Event
 
 READ_EVENTS = 512
 READ_BYTES = 16 << 10
-"""How many events one stream gives before the next has its turn, and about how many bytes."""
+READS = 16
+"""How many events one stream gives before the next has its turn, and about how many bytes;
+and how often it is read in one turn, for a reader that wants little of what there is."""
 
 
 class Source(Protocol):
@@ -43,18 +45,49 @@ class Source(Protocol):
             Gone: some of them are not retained any more.
         """
 
-    def snapshot(self, key: str | None) -> Sequence[Event]:
-        """The compacted state of one stream, or (None) of all of them."""
+    def floor(self, key: str) -> int:
+        """The position after which everything of a stream is retained."""
+
+    def keys(self) -> Sequence[str]:
+        """The streams of which something is retained."""
+
+    def snapshot(self, key: str | None, since: int | None) -> Sequence[Event]:
+        """The compacted state of one stream, or (None) of all of them.
+
+        With `since`, only what has changed after that position.
+        """
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         """Neighbours of one stream, with those joined that lose nothing by it."""
 
-    def encode(self, events: Sequence[Event], codec: Codec, sub: int | None = None) -> bytes:
+    def encode(
+        self,
+        events: Sequence[Event],
+        codec: Codec,
+        sub: int | None = None,
+        *,
+        cursors: bool = True,
+    ) -> bytes:
         """Events as they go to a client; with `sub`, as a part of that replay."""
 
 
 class Gone(Exception):
     """A reader asked for events that are not retained any more."""
+
+
+def read_some(source: Source, key: str, after: int) -> tuple[Sequence[Event], int | None]:
+    """What comes next in a stream, and how far that is, if there may be more.
+
+    Raises:
+        Gone: some of it is not retained any more.
+    """
+    read = source.read(key, after, READ_EVENTS)
+    size = 0
+    for index, event in enumerate(read):
+        size += len(event.raw)
+        if size > READ_BYTES and index + 1 < len(read):
+            return read[: index + 1], event.position
+    return read, read[-1].position if len(read) == READ_EVENTS else None
 
 
 class Lane(Protocol):
@@ -65,6 +98,9 @@ class Lane(Protocol):
 
     def note(self, events: Sequence[Event]) -> None:
         """Remember that there is something from these events of one stream on."""
+
+    def prune(self) -> None:
+        """A subscription is gone: forget what nobody wants any more."""
 
     def take(self, limit: int, *, merge: bool) -> list[Piece]:
         """About `limit` bytes of encoded events, each stream in its turn, and move on.
@@ -98,13 +134,28 @@ class Positions:
         first = events[0]
         self._positions.setdefault(first.key, first.position - 1)
 
+    def prune(self) -> None:
+        pass  # what is read again is matched anew
+
+    def latest(self) -> "Latest":
+        """The same, for a reader of which the latest is enough now."""
+        lane = Latest(self._source, self._codec, self._wants)
+        for key, position in self._positions.items():
+            after: int | None = max(position, self._source.floor(key))
+            while after is not None:
+                read, after = read_some(self._source, key, after)
+                lane.note([event for event in read if self._wants(event)])
+        return lane
+
     def take(self, limit: int, *, merge: bool) -> list[Piece]:
         pieces: list[Piece] = []
         room = limit
-        while room > 0 and self._positions:
+        for _ in range(READS):
+            if room <= 0 or not self._positions:
+                break
             key = next(iter(self._positions))
             after = self._positions.pop(key)
-            read, reached = self._read(key, after)
+            read, reached = read_some(self._source, key, after)
             wanted: Sequence[Event] = [event for event in read if self._wants(event)]
             if merge and len(wanted) > 1:
                 wanted = self._source.merge(wanted)
@@ -117,16 +168,6 @@ class Positions:
             if reached is not None:
                 self._positions[key] = reached  # at the end: the others come first
         return pieces
-
-    def _read(self, key: str, after: int) -> tuple[Sequence[Event], int | None]:
-        """What comes next in a stream, and how far that is, if there may be more."""
-        read = self._source.read(key, after, READ_EVENTS)
-        size = 0
-        for index, event in enumerate(read):
-            size += len(event.raw)
-            if size > READ_BYTES and index + 1 < len(read):
-                return read[: index + 1], event.position
-        return read, read[-1].position if len(read) == READ_EVENTS else None
 
 
 class _Last(Struct):
@@ -155,6 +196,9 @@ class Latest:
             name = event.topic, event.key
             older = self._last.pop(name, None)  # to the end: in the order of the last ones
             self._last[name] = _Last(event, 0 if older is None else older.before + 1)
+
+    def prune(self) -> None:
+        self._last = {name: last for name, last in self._last.items() if self._wants(last.event)}
 
     def take(self, limit: int, *, merge: bool) -> list[Piece]:
         pieces: list[Piece] = []

@@ -6,7 +6,7 @@
 Everything here runs inside the namespace's slice of the loop.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,15 +14,15 @@ import structlog
 from msgspec import UNSET
 
 from broker import config
-from broker.clock import Clock
+from broker.clock import CallLater, Clock
 from broker.engines.base import Batch, Engine
 from broker.errors import Duplicate, Rejected
 from broker.fanout import Fanout
 from broker.ingress import Ingress, Intake, Publisher
+from broker.leases import Leases
 from broker.messages import Publish
 from broker.plugin import Event, Plugin
 from broker.retained import Retained
-from broker.rollup import CallLater
 from broker.streams import Streams
 from broker.topics import check_key
 
@@ -60,6 +60,9 @@ class Namespace:
         self.streams = Streams(plugin, engine, settings.history.streams)
         self.retained = Retained(plugin, engine, self.streams)
         self.fanout = Fanout(self.retained, clock, call_later)
+        self.leases = Leases(
+            plugin, self.streams, self.retained, self.fanout, clock, call_later, self.say
+        )
         self.accepted = 0
         self.overruns = 0
         self._clock = clock
@@ -100,6 +103,15 @@ class Namespace:
             self._append(batch)
             if not fresh and not turns:
                 turns = intake.ready
+
+    def say(self, key: str, events: Sequence[Event]) -> None:
+        """Publish events of one stream in the broker's own name."""
+        stream = self.streams.get(key) or self.streams.open(key)
+        self.streams.keep(stream)
+        for event in events:
+            self.plugin.apply(stream.head, event)
+        runs = [[event] for event in events]
+        self._append(Batch(runs, [0] * len(events), {key: stream.last}, []))
 
     # ------------------------------------------------------------- publishes
 
@@ -196,12 +208,15 @@ class Namespace:
             if run[-1].position:
                 streams[run[-1].key].last = run[-1].position
         streams.forget_some()
+        if self.plugin.changed:
+            self.leases.watch()
 
     # ------------------------------------------------------------- what the engine says
 
     def _delivered(self, batch: Batch) -> None:
         """A batch is committed: to its readers, and its senders may know."""
         deliver = self.fanout.deliver
+        addressed = self.plugin.addressed
         immediate = self.engine.immediate
         for run in batch.runs:
             if not immediate:
@@ -210,6 +225,9 @@ class Namespace:
                     self.plugin.apply(committed, event)
             self.retained.position = run[-1].position
             deliver(run)
+            if run[0].topic in addressed:
+                for event in run:
+                    self.leases.address(event)
             for event in run:
                 event.body = None  # `raw` stays; see `Streams.decode`
         self.accepted += len(batch.ids)
@@ -220,6 +238,8 @@ class Namespace:
         log.warning("append failed", namespace=self.name, events=len(batch.ids), why=str(error))
         for key in batch.expected:
             self.streams.rebuild(key)
+        self.plugin.changed.update(batch.expected)
+        self.leases.watch()
         refusal = Rejected("internal", "the message could not be stored")
         refused = zip(batch.events, batch.ids, strict=True)
         for ingress, count, _ in batch.origins:

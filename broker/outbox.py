@@ -99,7 +99,10 @@ class Outbox:
 
     def reply(self, message: BrokerMessage) -> None:
         """Queue an answer, or another message of the broker's own."""
-        data = self.codec.encode(message)
+        self.tell(self.codec.encode(message))
+
+    def tell(self, data: bytes) -> None:
+        """Queue an encoded message that goes before all events."""
         self._replies.append(data)
         self._reply_size += len(data)
         if self._reply_size > REPLY_BYTES:
@@ -188,13 +191,15 @@ class Outbox:
                 waiting.popleft()
             return pieces
         pieces = []
+        later: list[Queue] = []  # they have looked, and found nothing yet
         while waiting and room > 0:
             queue = waiting.popleft()
             taken = queue.take(min(room, TURN_BYTES * queue.weight))
             room -= sum([len(piece.data) for piece in taken])
             pieces += taken
             if queue.waiting:
-                waiting.append(queue)
+                (waiting if taken else later).append(queue)
+        waiting.extend(later)
         return pieces
 
     def _acknowledge(self) -> None:

@@ -20,6 +20,7 @@ from broker.codec import JSON, Codec
 from broker.errors import ConfigError, Duplicate, EdgestreamError, ErrorInfo, Rejected
 
 __all__ = [
+    "BROKER",
     "ConfigError",
     "Duplicate",
     "EdgestreamError",
@@ -51,6 +52,13 @@ class Sender(Struct, frozen=True, gc=False):
         if self.client is None:
             return self.connection == other.connection
         return self.client == other.client and self.principal == other.principal
+
+    @property
+    def identity(self) -> str:
+        """The same for senders that are the same (`is_same`), and for no others."""
+        if self.client is None:
+            return self.connection
+        return f"{self.client}:{self.principal}"
 
 
 BROKER = Sender("broker", None, "broker")
@@ -100,6 +108,11 @@ class Plugin(Generic[State]):
         latest: of a reader that is behind, only the last event of each topic and key
             counts: the others are left out, and it is told how many. Otherwise it gets
             them all, late and merged (`merge`), as long as they are retained.
+        leases: it has `deadline`s, and cares who is connected.
+        addressed: the topics of events that may have a `recipient`.
+        changed: the keys of streams whose `deadline` may be another one since they were last
+            taken out: the plugin puts them in.
+        started: when it began to be told who is connected, in Unix ms.
         retained: its last events are its state, so that a subscription without
             ``replay`` gets a snapshot as well.
     """
@@ -108,11 +121,15 @@ class Plugin(Generic[State]):
     errors: ClassVar[Mapping[str, ErrorInfo]] = {}
     key_field: ClassVar[str] = "key"
     retained: ClassVar[bool] = False
+    leases: ClassVar[bool] = False
+    addressed: ClassVar[frozenset[str]] = frozenset()
     latest: bool = False
 
     def __init__(self, namespace: str, options: Any) -> None:
         self.namespace = namespace
         self.options = options
+        self.changed: set[str] = set()
+        self.started = 0
 
     def body_type(self, topic: str) -> Any:
         """The type of `topic`'s bodies: a Struct, or `Any` for what JSON can say.
@@ -154,13 +171,49 @@ class Plugin(Generic[State]):
         """Whether a stream may be forgotten when there are too many."""
         return True
 
-    def snapshot(self, state: State) -> Iterable[Event]:
-        """`state` written as events, in as few as it can be."""
+    def snapshot(self, state: State, since: int | None = None) -> Iterable[Event]:
+        """`state` written as events, in as few as it can be.
+
+        With `since`, for a reader that knows everything up to that position: what has
+        ended after it, as far as the state still tells, and what is still open.
+        """
         return ()
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         """Events of one stream, neighbours, with those joined that lose nothing by it."""
         return run
+
+    # What happens by itself: asked only of a plugin that has `leases`.
+
+    def deadline(self, state: State) -> int | None:
+        """When `expire` is to be asked about a stream, in Unix ms; too early does no harm.
+
+        Asked of streams that are among the `changed`.
+        """
+        return None
+
+    def expire(self, state: State, now: int) -> Iterable[Event]:
+        """What the broker has to say in this stream now, and nobody else does.
+
+        Its events are applied without being validated.
+        """
+        return ()
+
+    def joined(self, sender: Sender, now: int) -> Iterable[str]:
+        """A sender is connected, or again. Returns the streams in which `owed` may have
+        something for it."""
+        return ()
+
+    def owed(self, state: State, sender: Sender) -> Iterable[Event]:
+        """The events of a stream that `sender` missed as their `recipient`."""
+        return ()
+
+    def left(self, sender: Sender, now: int) -> None:
+        """A sender is not connected any more."""
+
+    def recipient(self, state: State, event: Event) -> Sender | None:
+        """Whom an accepted event is addressed to, beside those who subscribe to it."""
+        return None
 
     def routes(self) -> Iterable[BaseRoute]:
         """The HTTP routes that it brings."""

@@ -21,6 +21,9 @@ QUEUE_BYTES = 64 << 10
 STRICT_BYTES = 256 << 10
 """The same for a reader that refuses merging: past it, it cannot keep up."""
 
+MOST_GATHERED = 1000
+"""How many events of one stream are gathered, at most, for one that asked for merging."""
+
 
 class Owner(Protocol):
     """The outbox that a queue is part of."""
@@ -99,6 +102,8 @@ class Queue:
             run = [event for event in run if self._wants(event)]
             if not run:
                 return  # its replay, which is due, will tell of it
+        if type(self._lane) is Positions and self.source.latest and self._may_thin:
+            self._lane = self._lane.latest()
         self._lane.note(run)
         if not self.waiting:
             self.waiting = True
@@ -113,7 +118,10 @@ class Queue:
         if not self.live:
             self.note(events)
             return
-        self._gathered.setdefault(events[0].key, []).extend(events)
+        kept = self._gathered.setdefault(events[0].key, [])
+        kept.extend(events)
+        if len(kept) > MOST_GATHERED:
+            self._hold_positions()
 
     def gathers(self, key: str) -> bool:
         return key in self._gathered
@@ -129,13 +137,17 @@ class Queue:
         since = self.source.position
         self._since[subscription] = since if replaces is None else self._since[replaces]
         self.rolls = self.rolls or bool(subscription.rollup)
+        if not subscription.coalesce and isinstance(self._lane, Latest):
+            self._owner.too_slow()  # what it must not miss is being left out already
 
     def remove(self, subscription: Subscription) -> None:
         """Let nothing out any more that only this subscription wants."""
         del self._since[subscription]
         self._until.pop(subscription, None)
         self._replays = deque(r for r in self._replays if r.subscription is not subscription)
-        if self._pieces or self._gathered:
+        if self._lane is not None:
+            self._lane.prune()
+        elif self._pieces or self._gathered:
             self._hold_positions()  # what waits is read again then, and matched anew
         self.rolls = any(wish.rollup for wish in self._since)
 
@@ -202,10 +214,16 @@ class Queue:
     def _strict(self) -> bool:
         return any(not subscription.coalesce for subscription in self._since)
 
+    @property
+    def _may_thin(self) -> bool:
+        """Whether this reader is behind, and events may be left out for it."""
+        return not self._owner.writable and not self._strict
+
     def _overflow(self) -> None:
         if not self._strict:
             self._hold_positions(latest=self.source.latest)
         elif self._size > STRICT_BYTES:
+            self._hold_positions()  # its socket may take long to end
             self._owner.too_slow()
 
     def _hold_positions(self, *, latest: bool = False) -> None:

@@ -9,7 +9,7 @@ from broker.messages import Subscribe, Subscribed, Unsubscribe, Unsubscribed
 from broker.namespace import Namespace
 from broker.outbox import Outbox
 from broker.queue import Queue
-from broker.replay import Replay, ReplayEnd, Subscription
+from broker.replay import Content, History, Replay, ReplayEnd, Snapshot, Subscription
 
 Wish = tuple[str, str | None]
 """What names a subscription: pattern and key."""
@@ -49,14 +49,11 @@ class Reader:
         """
         wish = _wish(message)
         key = wish[1]
+        if message.after is not UNSET and (key is None or len(namespaces) > 1):
+            raise Rejected("bad_cursor", "after: needs a key, and a topic of one namespace")
         older = self._subscriptions.get(wish)
         if older is None and len(self._subscriptions) >= self._limit:
             raise Rejected("too_many_subscriptions", f"a connection has at most {self._limit}")
-        replayed = [n for n in namespaces if message.replay != "none" or n.plugin.retained]
-        cursor: str | UnsetType = UNSET
-        if not replayed and key is not None and len(namespaces) == 1:
-            cursor = namespaces[0].retained.cursor(namespaces[0].retained.position)
-        self._outbox.reply(Subscribed(message.id, cursor))
         subscription = Subscription(
             message.id,
             message.topic,
@@ -65,9 +62,14 @@ class Reader:
             coalesce=message.coalesce == "auto",
             rollup=message.rollupMs or 0,
         )
-        end = ReplayEnd(message.id, len(replayed))
+        contents, recovered = _contents(message, subscription)
+        cursor: str | UnsetType = UNSET
+        if not contents and key is not None and len(namespaces) == 1:
+            cursor = namespaces[0].retained.cursor(namespaces[0].retained.position)
+        self._outbox.reply(Subscribed(message.id, cursor, recovered))
+        end = ReplayEnd(message.id, len(contents))
         for namespace in namespaces:
-            self._attach(namespace, subscription, older, end if namespace in replayed else None)
+            self._attach(namespace, subscription, older, contents.get(namespace), end)
         if older is not None:
             self._detach(older)
         self._subscriptions[wish] = subscription
@@ -96,7 +98,8 @@ class Reader:
         namespace: Namespace,
         subscription: Subscription,
         older: Subscription | None,
-        end: ReplayEnd | None,
+        content: Content | None,
+        end: ReplayEnd,
     ) -> None:
         queue = self._queues.get(namespace)
         if queue is None:
@@ -106,9 +109,10 @@ class Reader:
         queue.add(subscription, replaces=older)
         readers = namespace.fanout.subscriptions
         readers.add(subscription.pattern, subscription.key, queue)
-        if end is not None:
+        if content is not None:
             one = subscription.key is not None and len(subscription.namespaces) == 1
-            queue.replay(Replay(subscription, end, namespace.retained.cursor if one else None))
+            cursor = namespace.retained.cursor if one else None
+            queue.replay(Replay(subscription, content, end, cursor))
 
     def _detach(self, subscription: Subscription) -> None:
         for namespace in subscription.namespaces:
@@ -119,3 +123,21 @@ class Reader:
 
 def _wish(message: Subscribe | Unsubscribe) -> Wish:
     return message.topic, None if message.key is UNSET else message.key
+
+
+def _contents(
+    message: Subscribe, subscription: Subscription
+) -> tuple[dict[Namespace, Content], bool | UnsetType]:
+    """What is replayed of each namespace, and whether a cursor is recovered from."""
+    if message.after is not UNSET:
+        [namespace] = subscription.namespaces
+        position, whole = namespace.retained.resume(subscription.key, message.after)
+        if whole:
+            return {namespace: History(subscription, position)}, True
+        return {namespace: Snapshot(subscription, position)}, False
+    kind = History if message.replay == "history" else Snapshot
+    return {
+        namespace: kind(subscription)
+        for namespace in subscription.namespaces
+        if message.replay != "none" or namespace.plugin.retained
+    }, UNSET

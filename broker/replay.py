@@ -1,14 +1,14 @@
-"""Subscriptions, and the replay that one may begin with."""
+"""Subscriptions, and the replay that one may begin with: a snapshot, or the history."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import UNSET
 
 from broker.codec import Codec
 from broker.envelope import Piece
-from broker.lane import Source
+from broker.lane import Gone, Source, read_some
 from broker.messages import Replayed
 from broker.plugin import Event
 from broker.topics import matches
@@ -71,47 +71,164 @@ class ReplayEnd:
         return Replayed(self._sub, UNSET if cursor is None else cursor)
 
 
+class Content(Protocol):
+    """What a replay tells."""
+
+    def begin(self, source: Source) -> None:
+        """Settle what is told: everything up to the source's position now."""
+
+    def take(self, source: Source, codec: Codec, limit: int) -> list[Piece]:
+        """About `limit` bytes of it; nothing once all is told.
+
+        Raises:
+            Gone: some of it is not retained any more.
+        """
+
+    @property
+    def left(self) -> bool:
+        """Whether something is left to tell."""
+
+
 class Replay:
-    """A snapshot for one subscription, in one namespace.
+    """What one subscription is told of the past, in one namespace.
 
     It begins when the reader is up to date, and from that position on its
     subscription is live: the two meet without a gap or a repeat.
 
     Args:
+        content: what it tells.
+        end: tells that it is through.
         cursor: writes a position, where the subscription is one stream.
     """
 
     def __init__(
-        self, subscription: Subscription, end: ReplayEnd, cursor: Callable[[int], str] | None
+        self,
+        subscription: Subscription,
+        content: Content,
+        end: ReplayEnd,
+        cursor: Callable[[int], str] | None,
     ) -> None:
         self.subscription = subscription
+        self._content = content
         self._end = end
         self._cursor = cursor
-        self._position = 0
-        self._left: deque[Event] | None = None
+        self._position: int | None = None
 
     @property
     def began(self) -> bool:
-        return self._left is not None
+        return self._position is not None
 
     def begin(self, source: Source) -> int:
-        """Take the snapshot. Returns the position at which live begins."""
-        wanted = self.subscription
-        events = source.snapshot(wanted.key)
-        self._left = deque(e for e in events if matches(wanted.pattern, e.topic))
+        """Settle what is told. Returns the position at which live begins."""
+        self._content.begin(source)
         self._position = source.position
-        return self._position
+        return source.position
 
     def take(self, source: Source, codec: Codec, limit: int) -> tuple[list[Piece], bool]:
-        """About `limit` bytes of it, and whether that was the end."""
-        pieces: list[Piece] = []
-        while self._left and limit > 0:
-            event = self._left.popleft()
-            pieces.append(Piece(source.encode((event,), codec, self.subscription.id)))
-            limit -= len(pieces[-1].data)
-        if self._left:
+        """About `limit` bytes of it, and whether that was the end.
+
+        Raises:
+            Gone: some of it is not retained any more.
+        """
+        assert self._position is not None
+        pieces = self._content.take(source, codec, limit)
+        if self._content.left:
             return pieces, False
         end = self._end.part_done(self._cursor(self._position) if self._cursor else None)
         if end is not None:
             pieces.append(Piece(codec.encode(end)))
         return pieces, True
+
+
+class Snapshot:
+    """The compacted state of the streams that a subscription is about, without cursors.
+
+    Args:
+        since: only what has changed after this position; None for what counts now.
+    """
+
+    def __init__(self, subscription: Subscription, since: int | None = None) -> None:
+        self._wanted = subscription
+        self._since = since
+        self._left: deque[Event] = deque()
+
+    def begin(self, source: Source) -> None:
+        events = source.snapshot(self._wanted.key, self._since)
+        self._left = deque(e for e in events if matches(self._wanted.pattern, e.topic))
+
+    def take(self, source: Source, codec: Codec, limit: int) -> list[Piece]:
+        pieces: list[Piece] = []
+        while self._left and limit > 0:
+            data = source.encode((self._left.popleft(),), codec, self._wanted.id, cursors=False)
+            pieces.append(Piece(data))
+            limit -= len(data)
+        return pieces
+
+    @property
+    def left(self) -> bool:
+        return bool(self._left)
+
+
+class History:
+    """The retained events of the streams that a subscription is about, stream by stream.
+
+    What is more than one read of a stream gives is merged as for a reader that is behind,
+    which this is; a few events are told one by one.
+
+    Args:
+        after: those after this position, of one stream; None for all that are retained.
+    """
+
+    def __init__(self, subscription: Subscription, after: int | None = None) -> None:
+        self._wanted = subscription
+        self._after = after
+        self._until = 0
+        self._streams: deque[tuple[str, int]] = deque()  # and after which position
+        self._merging: str | None = None  # the stream of which there is more than one read
+
+    def begin(self, source: Source) -> None:
+        self._until = source.position
+        key = self._wanted.key
+        if key is not None and self._after is not None:
+            self._streams.append((key, self._after))
+        else:
+            keys = source.keys() if key is None else [key]
+            self._streams.extend((each, source.floor(each)) for each in keys)
+
+    def take(self, source: Source, codec: Codec, limit: int) -> list[Piece]:
+        pieces: list[Piece] = []
+        while self._streams and limit > 0:
+            key, after = self._streams.popleft()
+            events, reached = self._read(source, key, after)
+            for index, event in enumerate(events):
+                data = source.encode((event,), codec, self._wanted.id)
+                pieces.append(Piece(data))
+                limit -= len(data)
+                if limit <= 0 and index + 1 < len(events):
+                    reached = event.position
+                    break
+            if reached is not None:
+                self._streams.appendleft((key, reached))
+        return pieces
+
+    def _read(self, source: Source, key: str, after: int) -> tuple[Sequence[Event], int | None]:
+        """What comes next in a stream, and how far that is, if there may be more."""
+        try:
+            read, reached = read_some(source, key, after)
+        except Gone:
+            if self._after is not None:
+                raise
+            read, reached = read_some(source, key, source.floor(key))
+        if read and read[-1].position > self._until:
+            reached = None
+        until, pattern = self._until, self._wanted.pattern
+        events = [e for e in read if e.position <= until and matches(pattern, e.topic)]
+        if reached is not None:
+            self._merging = key
+        if self._merging == key and self._wanted.coalesce and len(events) > 1:
+            return source.merge(events), reached
+        return events, reached
+
+    @property
+    def left(self) -> bool:
+        return bool(self._streams)

@@ -30,9 +30,15 @@ class Retained:
     def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
         return self._engine.read(key, after, limit)
 
-    def snapshot(self, key: str | None) -> Sequence[Event]:
+    def floor(self, key: str) -> int:
+        return self._engine.floor(key)
+
+    def keys(self) -> Sequence[str]:
+        return self._engine.keys()
+
+    def snapshot(self, key: str | None, since: int | None) -> Sequence[Event]:
         streams = self._streams if key is None else filter(None, [self._streams.get(key)])
-        return [event for s in streams for event in self._plugin.snapshot(s.committed)]
+        return [event for s in streams for event in self._plugin.snapshot(s.committed, since)]
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         for event in run:
@@ -42,9 +48,29 @@ class Retained:
             event.body = None
         return merged
 
-    def encode(self, events: Sequence[Event], codec: Codec, sub: int | None = None) -> bytes:
-        return encode(events, codec, self._engine.epoch, sub)
+    def encode(
+        self,
+        events: Sequence[Event],
+        codec: Codec,
+        sub: int | None = None,
+        *,
+        cursors: bool = True,
+    ) -> bytes:
+        return encode(events, codec, self._engine.epoch, sub, cursors=cursors)
 
     def cursor(self, position: int) -> str:
         """A position as clients see it."""
         return f"{self._engine.epoch}.{position}"
+
+    def resume(self, key: str, cursor: str) -> tuple[int, bool]:
+        """A cursor's position in a stream, and whether everything after it is retained.
+
+        One that is not of this numbering counts as before the first retained event.
+        """
+        epoch, _, number = cursor.rpartition(".")
+        if epoch != self._engine.epoch or not (number.isascii() and number.isdigit()):
+            return 0, False
+        position = int(number[:20])
+        if position > self.position:
+            return 0, False
+        return position, position >= self.floor(key)

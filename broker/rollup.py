@@ -7,12 +7,12 @@ when it does. A window in which nothing came is not opened again.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
 
-from broker.clock import Clock
+from broker.clock import CallLater, Clock
 from broker.codec import Codec
 from broker.envelope import Piece
 from broker.lane import Source
@@ -22,8 +22,6 @@ log = structlog.get_logger(__name__)
 
 SPREAD = 8
 """Windows that close within this part of their length are closed together."""
-
-CallLater = Callable[[float, Callable[[], None]], object]
 
 
 class Gathering(Protocol):
@@ -130,10 +128,7 @@ class Rollups:
             if not window.queues:
                 del self._windows[window.key, ms]
                 continue
-            try:
-                self._flush(window)
-            except Exception:  # the other streams' readers must go on, whatever this is
-                log.exception("merging failed")
+            self._flush(window)
             window.queues = {}
             window.opened = 0
             window.closes = now + ms / 1000
@@ -150,8 +145,11 @@ class Rollups:
             events = queue.gathered(window.key)
             if not events:
                 continue  # it fell behind, or had to let go before
-            same = queue.codec, tuple([event.position for event in events])
-            piece = shared.get(same)
-            if piece is None:
-                piece = shared[same] = self._merged(events, queue.codec)
-            queue.offer(piece)
+            try:
+                same = queue.codec, tuple([event.position for event in events])
+                piece = shared.get(same)
+                if piece is None:
+                    piece = shared[same] = self._merged(events, queue.codec)
+                queue.offer(piece)
+            except Exception:  # the others must go on, whatever this is
+                log.exception("merging failed")

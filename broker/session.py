@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from broker.auth import Principal
 from broker.codec import Codec, Malformed
 from broker.errors import Closed, Rejected
+from broker.fanout import Fanout
 from broker.ingress import Ingress, Intake
 from broker.messages import (
     ClientMessage,
@@ -30,7 +31,7 @@ from broker.messages import (
 )
 from broker.namespace import Namespace
 from broker.outbox import Outbox, Wire
-from broker.plugin import Sender
+from broker.plugin import Event, Sender
 from broker.reader import Reader
 from broker.router import Reach
 from broker.sessions import Sessions
@@ -68,7 +69,7 @@ class Session:
     """
 
     __slots__ = (
-        "_greeted", "_ingresses", "_last_id", "_malformed", "_over", "_reach", "_rest",
+        "_greeted", "_ingresses", "_joined", "_last_id", "_malformed", "_over", "_reach", "_rest",
         "_shared", "_topics",
         "codec", "outbox", "principal", "reader", "received", "sender", "server",
     )  # fmt: skip
@@ -99,6 +100,7 @@ class Session:
         self._malformed = 0
         self._rest: Iterator[ClientMessage | Malformed] | None = None
         self._over = False
+        self._joined: list[Namespace] = []
         self._topics: dict[str, tuple[Namespace, Ingress]] = {}
         self._ingresses: dict[Namespace, Ingress] = {}
         shared.live.add(self)
@@ -161,6 +163,9 @@ class Session:
     def lost(self) -> None:
         """The connection is gone. What it published before stays accepted."""
         self._over = True
+        for namespace in self._joined:
+            namespace.leases.leave(self)
+        self._joined.clear()
         self.reader.close()
         self._shared.forget(self)
 
@@ -183,6 +188,13 @@ class Session:
     def release(self, intake: Intake) -> None:
         self.outbox.wire.release(intake)
 
+    def tell(self, data: bytes) -> None:
+        self.outbox.tell(data)
+
+    def reads(self, fanout: Fanout, event: Event) -> bool:
+        readers = fanout.subscriptions.readers(event.topic, event.key)
+        return any(queue in readers for queue in self.reader.queues.values())
+
     # ------------------------------------------------------------- publish
 
     def _publish(self, message: Publish) -> None:
@@ -203,6 +215,7 @@ class Session:
         if ingress is None:
             ingress = self._ingresses[namespace] = Ingress(self)
             self.outbox.receipts.append(ingress.receipts)
+            self._join(namespace)
         if len(self._topics) < REMEMBERED_TOPICS:
             self._topics[topic] = (namespace, ingress)
         return namespace, ingress
@@ -247,6 +260,14 @@ class Session:
         digest = hashlib.sha256(client.encode()).hexdigest()[:32]
         self.sender = Sender(self.principal.name, digest, self.sender.connection)
         self._shared.identify(self, digest)
+        for namespace in self._reach.namespaces:
+            self._join(namespace)
+
+    def _join(self, namespace: Namespace) -> None:
+        """Have a part in a namespace whose plugin cares who is connected."""
+        if namespace.plugin.leases and namespace not in self._joined:
+            self._joined.append(namespace)
+            namespace.leases.join(self)
 
     def _subscribe(self, message: Subscribe) -> None:
         key = None if message.key is UNSET else message.key
@@ -259,13 +280,8 @@ class Session:
         self.reader.subscribe(message, namespaces)
 
     def _check_supported(self, message: Subscribe) -> None:
-        for name, asked in (
-            ("after", message.after is not UNSET),
-            ("group", message.group is not UNSET),
-            ("replay: history", message.replay == "history"),
-        ):
-            if asked:
-                raise Rejected("bad_message", f"subscribe: this broker has no {name} yet")
+        if message.group is not UNSET:
+            raise Rejected("bad_message", "subscribe: this broker has no group yet")
 
     # ------------------------------------------------------------- answers
 

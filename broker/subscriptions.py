@@ -5,7 +5,7 @@ streams. A topic's patterns come from a trie and are remembered; each pattern
 then has the readers of every key, and those of one key in a dict.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Generic, TypeVar
 
 from broker.topics import is_wild
@@ -26,7 +26,7 @@ class _Pattern(Generic[Reader]):
         self.every_key: dict[Reader, int] = {}
         self.one_key: dict[str, dict[Reader, int]] = {}
 
-    def readers(self, key: str) -> Iterable[Reader]:
+    def readers(self, key: str) -> Collection[Reader]:
         one = self.one_key.get(key)
         if not self.every_key:
             return one or ()
@@ -77,7 +77,7 @@ class Subscriptions(Generic[Reader]):
         if not entry.every_key and not entry.one_key:
             self._forget(pattern)
 
-    def readers(self, topic: str, key: str) -> Iterable[Reader]:
+    def readers(self, topic: str, key: str) -> Collection[Reader]:
         """Every reader of an event, each once."""
         patterns = self._by_topic.get(topic)
         if patterns is None:

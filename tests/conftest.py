@@ -14,6 +14,7 @@ import trustme
 import uvloop
 
 from broker import config
+from broker.clock import Clock
 from broker.logs import configure
 from broker.server import Broker
 
@@ -72,14 +73,16 @@ class Site:
 
 
 @asynccontextmanager
-async def running(only: Collection[str] = (), **changes: dict[str, Any]) -> AsyncIterator[Site]:
+async def running(
+    only: Collection[str] = (), clock: Clock | None = None, **changes: dict[str, Any]
+) -> AsyncIterator[Site]:
     """A broker with the shipped configuration, but for `changes`; see `settings`.
 
-    Of its servers it serves `only` some, if they are given.
+    Of its servers it serves `only` some, if they are given; its time is that of `clock`.
     """
     configured = settings(**changes)
     configure(configured.logging)
-    broker = Broker(configured, servers=only)
+    broker = Broker(configured, clock, servers=only)
     await broker.start()
     try:
         yield Site(broker)
@@ -137,7 +140,7 @@ async def start() -> AsyncIterator[Callable[..., Awaitable[Site]]]:
     """Starts brokers: `site = await start(limits={"max_subscriptions": 2})`."""
     async with AsyncExitStack() as stack:
 
-        async def begin(only: Collection[str] = (), **changes: dict[str, Any]) -> Site:
+        async def begin(only: Collection[str] = (), **changes: Any) -> Site:
             return await stack.enter_async_context(running(only, **changes))
 
         yield begin

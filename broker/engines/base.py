@@ -71,6 +71,9 @@ class Engine(Protocol):
     def floor(self, key: str) -> int:
         """The position after which everything of the stream is retained."""
 
+    def keys(self) -> Sequence[str]:
+        """The streams of which something is retained."""
+
     def last(self, key: str) -> int:
         """The position of a stream's last stored event; 0 where there is none."""
 

@@ -143,6 +143,9 @@ class MemoryEngine:
             raise Gone(key)
         return () if log is None else log.after(after, limit)
 
+    def keys(self) -> Sequence[str]:
+        return [key for key, log in self._logs.items() if log.events]
+
     def last(self, key: str) -> int:
         log = self._logs.get(key)
         return 0 if log is None else log.last

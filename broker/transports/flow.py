@@ -16,12 +16,19 @@ LEAST = 4 << 10
 MOST = 8 << 20
 """The bound on bytes under way: at first, at least and at most."""
 
+FIRST = 4 << 10
+"""Behind how many bytes the first ping is: few, so that hardly anything queues yet. Who
+says no more than that is not asked."""
+
 PINGS = 4
 """How many pings there are in a bound's worth of bytes."""
 
 DELAY = 0.2
 """How long bytes may queue on their way, in seconds: as long a quiet namespace's event
 waits behind a flood."""
+
+ROUNDS = 50
+"""After so many that did not let the bound grow, the way is measured anew."""
 
 _UNBOUNDED = 1 << 62
 
@@ -34,28 +41,30 @@ class Flow:
         ping_at: from which count on a ping is due.
     """
 
-    __slots__ = ("_arrived", "_base", "_bound", "_pinged", "_timed", "limit", "ping_at")
+    __slots__ = ("_arrived", "_base", "_bound", "_pinged", "_rounds", "_timed", "limit", "ping_at")
 
     def __init__(self) -> None:
         self.limit = START
-        self.ping_at = START // PINGS
+        self.ping_at = FIRST
         self._bound = START
         self._arrived = 0
         self._pinged = 0
-        self._timed: tuple[int, float] | None = None
+        self._timed: tuple[int, float, bool] | None = None
+        self._rounds = 0
         self._base: float | None = None
 
     @property
     def answered(self) -> bool:
         """Whether the peer has ever answered a ping."""
-        return self._base is not None
+        return self._arrived > 0
 
     def ping(self, written: int, now: float) -> bytes:
         """The payload of a ping behind `written` bytes, sent at `now`, in seconds."""
         self._pinged = written
         self.ping_at = written + self._bound // PINGS
         if self._timed is None:
-            self._timed = written, now
+            full = written - self._arrived > self._bound - self._bound // PINGS
+            self._timed = written, now, full
         return written.to_bytes(8, "big")
 
     def pong(self, payload: bytes, written: int, now: float) -> None:
@@ -65,9 +74,9 @@ class Flow:
             return
         self._arrived = count
         if self._timed is not None and count >= self._timed[0]:
-            took = now - self._timed[1]
+            _, then, full = self._timed
             self._timed = None
-            self._adapt(took, reached=written >= self.limit)
+            self._adapt(now - then, full=full)
         self.limit = count + self._bound
         self.ping_at = min(self.ping_at, written + self._bound // PINGS)
 
@@ -75,12 +84,18 @@ class Flow:
         """The peer does not answer pings: do not hold it to what it does not know."""
         self.limit = _UNBOUNDED
 
-    def _adapt(self, took: float, *, reached: bool) -> None:
+    def _adapt(self, took: float, *, full: bool) -> None:
         self._base = took if self._base is None else min(self._base, took)
         queued = took - self._base
+        self._rounds += 1
         if queued > DELAY and self._bound == LEAST:
             self._base = took  # not for what we sent: the way itself has become longer
         elif queued > DELAY:
             self._bound = max(LEAST, self._bound // 2, int(self._bound * DELAY / queued))
-        elif reached and queued < DELAY / 2:
+        elif full and queued < DELAY / 2:
             self._bound = min(MOST, self._bound * 2)
+            self._rounds = 0
+        elif self._rounds >= ROUNDS:
+            self._rounds = 0  # is that a queue of ours, or a longer way? See with less
+            self._bound = max(LEAST, self._bound // 2)
+            self._base = None

@@ -94,10 +94,7 @@ class FrameWriter:
             data = _HEAD_64.pack(self._first, 127, size) + payload
         self.bytes += len(data)
         if self.bytes >= self._flow.ping_at:
-            data += _PING + self._flow.ping(self.bytes, self._now())
-            if not self._flow.answered and self._patience is None:
-                loop = asyncio.get_running_loop()
-                self._patience = loop.call_later(PATIENCE, self._wait_no_more)
+            data += _PING + self._ask()
         self._transport.write(data)
 
     def _send_deflated(self, payload: bytes) -> None:
@@ -111,8 +108,15 @@ class FrameWriter:
 
     def ping(self) -> None:
         """A control ping: a sign of life is asked for, and what has arrived."""
-        self._protocol.send_ping(self._flow.ping(self.bytes, self._now()))
+        self._protocol.send_ping(self._ask())
         self.flush()
+
+    def _ask(self) -> bytes:
+        """The payload of a ping; and how long its answer may take, if it is the first."""
+        if not self._flow.answered and self._patience is None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(PATIENCE, self._wait_no_more)
+        return self._flow.ping(self.bytes, self._now())
 
     def ponged(self, payload: bytes) -> None:
         """A pong came."""

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from broker.plugin import ConfigError, Event, Plugin, Rejected
+from broker.plugin import ConfigError, Duplicate, Event, Plugin, Rejected, Sender
 from plugins.agent import sessions, turns
+from plugins.agent.leases import ChatOptions, TurnLeases
 from plugins.agent.merging import merge_tokens
 from plugins.agent.messages import CHAT, PREFIX
+from plugins.agent.presence import Presence
 
 WEB = Path(__file__).parent / "web"
 
@@ -30,13 +33,18 @@ HEADERS = {
 class ChatPlugin(Plugin[sessions.Session]):
     """Types, order, ownership and repeats of what agents and users say."""
 
+    Options: ClassVar[type[Struct]] = ChatOptions
     errors = turns.ERRORS
     key_field = "sessionId"
+    leases = True
+    addressed = frozenset({PREFIX + "cancel"})
 
-    def __init__(self, namespace: str, options: Any) -> None:
+    def __init__(self, namespace: str, options: ChatOptions) -> None:
         if namespace != PREFIX.rstrip("."):
             raise ConfigError(f"namespaces.{namespace}", f"this plugin's topics are {PREFIX}*")
         super().__init__(namespace, options)
+        self._presence = Presence()
+        self._leases = TurnLeases(options, self._presence)
 
     def body_type(self, topic: str) -> Any:
         try:
@@ -52,19 +60,72 @@ class ChatPlugin(Plugin[sessions.Session]):
         return sessions.Session()
 
     def accept(self, head: sessions.Session, event: Event) -> None:
-        turns.accept(head, event)
+        if not turns.add_next_token(head, event):
+            self.validate(head, event)
+            self.apply(head, event)
 
     def validate(self, head: sessions.Session, event: Event) -> None:
-        turns.validate(head, event)
+        before = _owner(head, event)
+        try:
+            turns.validate(head, event, self._away)
+        except Duplicate:
+            self._note(head, event, before)
+            raise
 
     def apply(self, state: sessions.Session, event: Event) -> None:
+        before = _owner(state, event)
         turns.apply(state, event)
+        self._note(state, event, before)
+
+    def _note(self, state: sessions.Session, event: Event, before: Sender | None) -> None:
+        """Note what depends on whom now, where the event's turn belonged to `before`."""
+        key = event.key
+        self.changed.add(key)
+        for owner in (before, _owner(state, event)):
+            if owner is None:
+                continue
+            if any(turn.owner.is_same(owner) for turn in state.open_turns()):
+                self._presence.matters(owner, key)
+            else:
+                self._presence.settled(owner, key)
+
+    def _away(self, sender: Sender) -> bool:
+        return self._presence.gone_since(sender, self.started) is not None
+
+    # ------------------------------------------------------------- leases
+
+    def joined(self, sender: Sender, now: int) -> Iterable[str]:
+        keys = tuple(self._presence.joined(sender))
+        self.changed.update(keys)
+        return keys
+
+    def left(self, sender: Sender, now: int) -> None:
+        self.changed.update(self._presence.left(sender, now))
+
+    def deadline(self, state: sessions.Session) -> int | None:
+        return self._leases.deadline(state, self.started)
+
+    def expire(self, state: sessions.Session, now: int) -> Iterable[Event]:
+        return self._leases.expire(state, now, self.started)
+
+    def recipient(self, state: sessions.Session, event: Event) -> Sender | None:
+        """A cancel is for the turn's owner."""
+        return state.turns[event.body.turnId].owner
+
+    def owed(self, state: sessions.Session, sender: Sender) -> Iterable[Event]:
+        return [
+            turn.cancel
+            for turn in state.open_turns()
+            if turn.cancel is not None and turn.owner.is_same(sender)
+        ]
+
+    # ------------------------------------------------------------- what is kept
 
     def at_rest(self, state: sessions.Session) -> bool:
         return not state.open_turns()
 
-    def snapshot(self, state: sessions.Session) -> Iterable[Event]:
-        return sessions.snapshot(state)
+    def snapshot(self, state: sessions.Session, since: int | None = None) -> Iterable[Event]:
+        return sessions.snapshot(state, since)
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         return merge_tokens(run)
@@ -86,3 +147,9 @@ class _Static(StaticFiles):
 
 async def _page(request: Request) -> Response:
     return FileResponse(WEB / "index.html", headers=HEADERS)
+
+
+def _owner(state: sessions.Session, event: Event) -> Sender | None:
+    """The owner of the turn that an event belongs to, if it does."""
+    turn = state.turns.get(getattr(event.body, "turnId", ""))
+    return None if turn is None else turn.owner

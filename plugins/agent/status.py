@@ -1,26 +1,49 @@
-"""The namespace `agent.status`: the last status of each agent, retained."""
+"""The namespace `agent.status`: the last status of each agent, retained.
+
+A connection is attached to an agent by publishing a status other than `offline` for
+it. `offline` of one among several only detaches that one, and is not published; when
+the last is lost for longer than the grace period, the broker says it.
+"""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
-from broker.plugin import Event, Plugin, Rejected
+from msgspec import Struct
+
+from broker.plugin import BROKER, Duplicate, Event, Plugin, Rejected, Sender
+from plugins.agent.leases import Seconds
 from plugins.agent.messages import Status
+from plugins.agent.presence import Presence
+
+
+class StatusOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the broker waits for an agent whose last connection is lost, in seconds."""
+
+    grace: Seconds = 10.0
 
 
 class LastStatus:
-    """The state of one agent's stream."""
+    """The state of one agent's stream: its last event, and who is attached, by identity."""
 
-    __slots__ = ("event",)
+    __slots__ = ("attached", "event")
 
     def __init__(self) -> None:
         self.event: Event | None = None
+        self.attached: dict[str, Sender] = {}
 
 
 class StatusPlugin(Plugin[LastStatus]):
     """`agent.status`, keyed by agent."""
 
+    Options: ClassVar[type[Struct]] = StatusOptions
     key_field = "agentId"
     retained = True
+    leases = True
+
+    def __init__(self, namespace: str, options: StatusOptions) -> None:
+        super().__init__(namespace, options)
+        self._grace = int(options.grace * 1000)
+        self._presence = Presence()
 
     def body_type(self, topic: str) -> Any:
         if topic != self.namespace:
@@ -34,8 +57,52 @@ class StatusPlugin(Plugin[LastStatus]):
     def initial(self) -> LastStatus:
         return LastStatus()
 
+    def validate(self, head: LastStatus, event: Event) -> None:
+        """Drop the `offline` of one among several attached connections."""
+        if event.body.status != "offline":
+            return
+        identity = event.sender.identity
+        if any(other != identity for other in head.attached):
+            self._detach(head, event)
+            raise Duplicate
+
     def apply(self, state: LastStatus, event: Event) -> None:
         state.event = event
+        if event.sender is BROKER or event.body.status == "offline":
+            for sender in [*state.attached.values()]:
+                self._presence.settled(sender, event.key)
+            state.attached.clear()
+        else:
+            state.attached[event.sender.identity] = event.sender
+            self._presence.matters(event.sender, event.key)
+        self.changed.add(event.key)
 
-    def snapshot(self, state: LastStatus) -> Iterable[Event]:
+    def _detach(self, state: LastStatus, event: Event) -> None:
+        state.attached.pop(event.sender.identity, None)
+        self._presence.settled(event.sender, event.key)
+        self.changed.add(event.key)
+
+    def at_rest(self, state: LastStatus) -> bool:
+        return not state.attached
+
+    def snapshot(self, state: LastStatus, since: int | None = None) -> Iterable[Event]:
         return () if state.event is None else (state.event,)
+
+    def joined(self, sender: Sender, now: int) -> Iterable[str]:
+        self.changed.update(self._presence.joined(sender))
+        return ()
+
+    def left(self, sender: Sender, now: int) -> None:
+        self.changed.update(self._presence.left(sender, now))
+
+    def deadline(self, state: LastStatus) -> int | None:
+        """A grace period after the last attached connection was lost."""
+        gone = [self._presence.gone_since(s, self.started) for s in state.attached.values()]
+        known = [since for since in gone if since is not None]
+        return max(known) + self._grace if known and len(known) == len(gone) else None
+
+    def expire(self, state: LastStatus, now: int) -> Iterable[Event]:
+        due = self.deadline(state)
+        if due is None or due > now or state.event is None:
+            return ()
+        return (Event.of(self.namespace, state.event.key, Status(state.event.key, "offline"), now),)

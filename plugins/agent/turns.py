@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from broker.plugin import Duplicate, ErrorInfo, Event, Rejected
+from broker.plugin import BROKER, Duplicate, ErrorInfo, Event, Rejected, Sender
 from plugins.agent.messages import (
     PREFIX,
     Token,
@@ -34,6 +34,9 @@ from plugins.agent.sessions import Session, Turn
 
 REMEMBERED_TURNS = 256
 """How many ended turns of a session are known, so that repeats of them are noticed."""
+
+SHOWN_TURNS = 16
+"""How many of them can be shown to a reader whose cursor is too old."""
 
 REMEMBERED_MESSAGES = 256
 """The same for the messages of its users."""
@@ -76,8 +79,31 @@ class Rule(NamedTuple):
     ends: bool = False
 
 
-def validate(session: Session, event: Event) -> None:
-    """Raise `Rejected` or `Duplicate` unless `event` may follow. See the module's text."""
+def add_next_token(session: Session, event: Event) -> bool:
+    """`validate` and `apply` in one step, if `event` is the next token of a turn, as nearly
+    every event is. The rules below would say the same of it."""
+    body = event.body
+    if type(body) is not Token:
+        return False
+    turn = session.turns.get(body.turnId)
+    if (
+        turn is None
+        or turn.next_index != body.tokenIndex
+        or turn.ending is not None
+        or not (turn.owner is event.sender or turn.owner.is_same(event.sender))
+    ):
+        return False
+    _token(turn, event)
+    turn.seen = event.time
+    return True
+
+
+def validate(session: Session, event: Event, away: Callable[[Sender], bool]) -> None:
+    """Raise `Rejected` or `Duplicate` unless `event` may follow. See the module's text.
+
+    Args:
+        away: whether a sender is not connected.
+    """
     body = event.body
     rule = RULES[event.topic]
     if rule.turn is MESSAGE:
@@ -94,11 +120,14 @@ def validate(session: Session, event: Event) -> None:
         return
     if turn is None:
         raise Rejected("turn_not_started", f"turn {turn_id!r} was not started")
+    mine = turn.owner.is_same(event.sender) or _may_take_over(turn, event.sender, away)
     if rule.repeats is not None and rule.repeats(turn, body):
+        if mine and rule.owned:
+            turn.owner = event.sender  # a repeat is a sign of life as well
         raise Duplicate
     if turn.ending is not None and rule.turn is OPEN:
         raise Rejected("turn_closed", f"turn {turn_id!r} has ended")
-    if rule.owned and not turn.owner.is_same(event.sender):
+    if rule.owned and not mine:
         raise Rejected("turn_owned", f"turn {turn_id!r} belongs to another publisher")
     if type(body) is Token and body.tokenIndex != turn.next_index:
         raise Rejected(
@@ -108,26 +137,16 @@ def validate(session: Session, event: Event) -> None:
         )
 
 
-def accept(session: Session, event: Event) -> None:
-    """`validate`, then `apply`: in one step for the next token of a turn, as nearly every
-    event is. The rules would say the same of it.
-
-    Raises:
-        Rejected, Duplicate: it may not follow; nothing has changed.
-    """
-    body = event.body
-    if type(body) is Token:
-        turn = session.turns.get(body.turnId)
-        if (
-            turn is not None
-            and turn.next_index == body.tokenIndex
-            and turn.ending is None
-            and (turn.owner is event.sender or turn.owner.is_same(event.sender))
-        ):
-            _add_token(turn, event)
-            return
-    validate(session, event)
-    apply(session, event)
+def _may_take_over(turn: Turn, sender: Sender, away: Callable[[Sender], bool]) -> bool:
+    """A turn of a connection that is gone, which gave no `client`, is for the first
+    connection of the same principal that goes on with it."""
+    owner = turn.owner
+    return (
+        turn.ending is None
+        and owner.client is None
+        and owner.principal == sender.principal
+        and away(owner)
+    )
 
 
 def apply(session: Session, event: Event) -> None:
@@ -139,6 +158,9 @@ def apply(session: Session, event: Event) -> None:
         if turn_id is UNSET:
             return
         turn = session.turns[turn_id]
+        turn.seen = event.time
+        if rule.owned and event.sender is not BROKER:
+            turn.owner = event.sender
         rule.apply(turn, event)
         if rule.ends:
             _end(session, turn, event)
@@ -152,9 +174,9 @@ def _end(session: Session, turn: Turn, event: Event) -> None:
     turn.ending = _digest(event.body)
     turn.shown.append(event)
     turn.tools_open.clear()
-    if session.ended:
-        session.turns[session.ended[-1]].forget()
     session.ended.append(event.body.turnId)
+    if len(session.ended) > SHOWN_TURNS:
+        session.turns[session.ended[-1 - SHOWN_TURNS]].forget()
     if len(session.ended) > REMEMBERED_TURNS:
         del session.turns[session.ended.popleft()]
 
@@ -177,7 +199,7 @@ def _token_repeats(turn: Turn, body: Token) -> bool:
     return body.tokenIndex + body.count <= turn.next_index
 
 
-def _add_token(turn: Turn, event: Event) -> None:
+def _token(turn: Turn, event: Event) -> None:
     body: Token = event.body
     turn.parts.append(body.token)
     turn.next_index += 1 if body.tokenCount is UNSET else body.tokenCount
@@ -190,6 +212,7 @@ def _tool_start_repeats(turn: Turn, body: ToolCallStarted) -> bool:
 
 def _tool_start(turn: Turn, event: Event) -> None:
     id = event.body.toolCallId
+    turn.tool_names.append(event.body.toolName)
     turn.tools.add(id)
     turn.tools_open[id] = event
 
@@ -217,6 +240,14 @@ def _end_repeats(turn: Turn, body: Any) -> bool:
     return turn.ending is not None and turn.ending == _digest(body)
 
 
+def _nothing(turn: Turn, event: Event) -> None:
+    """It is a sign of life."""
+
+
+def _cancel(turn: Turn, event: Event) -> None:
+    turn.cancel = turn.cancel or event
+
+
 def _complete(turn: Turn, event: Event) -> None:
     turn.parts.clear()  # the event has the full text
 
@@ -230,16 +261,16 @@ RULES: dict[str, Rule] = {
     for topic, rule in {
         # topic               the turn        owned   named by          what it changes
         "turnStarted": Rule(NEW, False, None, None),
-        "token": Rule(OPEN, True, _token_repeats, _add_token),
+        "token": Rule(OPEN, True, _token_repeats, _token),
         "toolCallStarted": Rule(OPEN, True, _tool_start_repeats, _tool_start),
         "toolCallCompleted": Rule(OPEN, True, _tool_end_repeats, _tool_end),
         "turnCompleted": Rule(OPEN, True, _end_repeats, _complete, ends=True),
         "error": Rule(OPEN, True, _end_repeats, _fail, ends=True),
-        "thinking": Rule(OPEN, True, None, None),
-        "progress": Rule(OPEN, True, None, None),
-        "action": Rule(OPEN, True, None, None),
-        "suggestions": Rule(OPEN, True, None, None),
-        "cancel": Rule(OPEN, False, None, None),
+        "thinking": Rule(OPEN, True, None, _nothing),
+        "progress": Rule(OPEN, True, None, _nothing),
+        "action": Rule(OPEN, True, None, _nothing),
+        "suggestions": Rule(OPEN, True, None, _nothing),
+        "cancel": Rule(OPEN, False, None, _cancel),
         "messageSaved": Rule(KNOWN, False, _saved_repeats, _saved),
         "userMessage": Rule(MESSAGE, False, None, None),
         "userAudio": Rule(MESSAGE, False, None, None),

@@ -51,5 +51,5 @@ class OpenPlugin(Plugin[LastEvents]):
         if len(state) > REMEMBERED_TOPICS:
             del state[next(iter(state))]
 
-    def snapshot(self, state: LastEvents) -> Iterable[Event]:
-        return tuple(state.values())
+    def snapshot(self, state: LastEvents, since: int | None = None) -> Iterable[Event]:
+        return [event for event in state.values() if since is None or event.position > since]

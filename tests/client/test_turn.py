@@ -204,7 +204,7 @@ class Judge:
         self.seen += 1
         event = Stored.of(publish.topic, "s", msgspec.convert(body, CHAT[publish.topic]), 0)
         try:
-            turns.validate(self.session, event)
+            turns.validate(self.session, event, lambda sender: False)
         except Duplicate:
             return None
         except Rejected as error:

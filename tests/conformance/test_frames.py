@@ -88,9 +88,10 @@ async def test_fragments_make_one_message(site):
         pongs = []
         while True:
             opcode, payload = await raw.read_frame()
-            if opcode != PONG:
+            if opcode == PONG:
+                pongs.append(payload)
+            elif opcode != PING:
                 break
-            pongs.append(payload)
         assert pongs == [bytes([i]) for i in range(1, len(message) - 1)]
         assert (opcode, payload) == (TEXT, b'{"op":"pong","id":1}')
         await raw.send(text({"op": "ping", "id": 2}))

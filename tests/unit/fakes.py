@@ -16,7 +16,10 @@ from broker.errors import Rejected
 from broker.ingress import Ingress, Intake
 from broker.messages import Publish
 from broker.namespace import Namespace
+from broker.outbox import Outbox
 from broker.plugin import Event, Sender
+from broker.queue import Queue
+from broker.replay import Replay, ReplayEnd, Snapshot, Subscription
 from plugins.open import OpenOptions, OpenPlugin
 
 SENDER = Sender("anonymous", None, "c1")
@@ -61,9 +64,9 @@ class FakeWire:
         return [message for payload in self.sent for message in payload]
 
     def send(self, payload: bytes) -> None:
-        assert self.writable
         whole = msgspec.json.decode(payload)
         self.sent.append(whole if isinstance(whole, list) else [whole])
+        assert self.writable or self.sent[-1][0]["op"] == "goodbye"
 
     def close(self, code: int, reason: str) -> None:
         self.closed.append(code)
@@ -83,9 +86,17 @@ class Timers:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
+    def __len__(self) -> int:
+        return len(self._due)
+
     def __call__(self, delay: float, call: Callable[[], None]) -> None:
         self._count += 1
         heapq.heappush(self._due, (self.clock.now + delay, self._count, call))
+
+    @property
+    def waiting(self) -> int:
+        """How many calls are due some time."""
+        return len(self._due)
 
     def pass_(self, seconds: float) -> None:
         """Let so much time pass, and what is due in it happen."""
@@ -103,6 +114,7 @@ class FakePublisher:
         self.sender = Sender("anonymous", None, name)
         self.errors: list[tuple[int | None, str]] = []
         self.holds = 0
+        self.told: list[dict[str, Any]] = []
         self.ingress = Ingress(self)
 
     principal: Principal = ANONYMOUS
@@ -123,6 +135,12 @@ class FakePublisher:
 
     def release(self, intake: Intake) -> None:
         self.holds -= 1
+
+    def tell(self, data: bytes) -> None:
+        self.told.append(msgspec.json.decode(data))
+
+    def reads(self, fanout: Any, event: Event) -> bool:
+        return False
 
 
 class LateEngine:
@@ -173,6 +191,9 @@ class LateEngine:
     def floor(self, key: str) -> int:
         return 0
 
+    def keys(self) -> Sequence[str]:
+        return list(self.events)
+
     def last(self, key: str) -> int:
         return self.ends.get(key, 0)
 
@@ -194,8 +215,65 @@ def namespace(
     plugin = plugin or OpenPlugin("workflow", OpenOptions())
     table = msgspec.convert({"plugin": "open", **settings}, config.Namespace)
     engine = engine or MemoryEngine(table.history)
-    timers = timers or Timers()
+    timers = Timers() if timers is None else timers
     return Namespace(plugin.namespace, table, plugin, engine, timers.clock, lambda: None, timers)
+
+
+class Reader:
+    """One connection's outbox on one namespace, driven as a session drives it."""
+
+    def __init__(self, source: Namespace | None = None, weight: int = 1) -> None:
+        self.source = source or namespace()
+        self.wire = FakeWire()
+        self.touched = False
+        self.outbox = Outbox(JSON, self.wire, self.touch)
+        self.queue = Queue(self.outbox, JSON, self.source.retained, weight)
+        self.standing: dict[tuple[str, str | None], Subscription] = {}
+        self.last_id = 0
+
+    def touch(self, outbox: Outbox) -> None:
+        assert not self.touched
+        self.touched = True
+
+    def subscribe(
+        self, pattern: str, key: str | None, replay: bool = False, **wishes: Any
+    ) -> Subscription:
+        self.last_id += 1
+        wish = Subscription(self.last_id, pattern, key, [self.source], **wishes)
+        older = self.standing.get((pattern, key))
+        self.queue.add(wish, replaces=older)
+        self.source.fanout.subscriptions.add(pattern, key, self.queue)
+        if replay:
+            self.queue.replay(Replay(wish, Snapshot(wish), ReplayEnd(wish.id, 1), None))
+        if older is not None:
+            self.remove(older)
+        self.standing[pattern, key] = wish
+        return wish
+
+    def unsubscribe(self, pattern: str, key: str | None) -> None:
+        self.remove(self.standing.pop((pattern, key)))
+
+    def remove(self, wish: Subscription) -> None:
+        self.source.fanout.subscriptions.remove(wish.pattern, wish.key, self.queue)
+        self.queue.remove(wish)
+
+    def flush(self) -> None:
+        self.touched = False
+        self.outbox.flush()
+
+    def drain(self) -> None:
+        self.wire.writable = True
+        if not self.touched:
+            self.outbox.touch()
+        while self.touched:
+            self.flush()
+
+    def told(self) -> list[dict[str, Any]]:
+        """Everything that came since this was asked last."""
+        self.drain()
+        messages = self.wire.messages
+        self.wire.sent.clear()
+        return messages
 
 
 def publish(topic: str, body: Any, id: int = 0, **fields: Any) -> Publish:

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.agent.chat import ChatPlugin
+from plugins.agent.leases import ChatOptions
 
 from .fakes import FakePublisher, LateEngine, namespace, publish, say
 
@@ -18,7 +19,7 @@ def token(index, id=0):
 
 
 def chat(engine=None):
-    plugin = ChatPlugin("agent.chat", None)
+    plugin = ChatPlugin("agent.chat", ChatOptions())
     return namespace(plugin, engine or LateEngine())
 
 
@@ -26,7 +27,7 @@ def told(target):
     """The snapshot of the session, in words."""
     return [
         (e.topic.rpartition(".")[2], getattr(e.body, "token", ""))
-        for e in target.retained.snapshot("s")
+        for e in target.retained.snapshot("s", None)
     ]
 
 
@@ -161,7 +162,7 @@ def test_a_plugin_that_fails_fails_one_message():
                 raise ZeroDivisionError
             super().accept(head, event)
 
-    target, publisher = namespace(Broken("agent.chat", None)), FakePublisher()
+    target, publisher = namespace(Broken("agent.chat", ChatOptions())), FakePublisher()
     bad = publish("agent.chat.turnStarted", {**TURN, "turnId": "bad"}, 1)
     say(target, publisher, bad, publish("agent.chat.turnStarted", TURN, 2))
     assert publisher.errors == [(1, "internal")]

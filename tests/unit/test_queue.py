@@ -6,12 +6,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from broker.codec import JSON
 from broker.messages import Pong
-from broker.outbox import Outbox
 from broker.queue import Queue
-from broker.replay import Replay, ReplayEnd, Subscription
+from broker.replay import Subscription
 from broker.topics import matches
 
-from .fakes import FakePublisher, FakeWire, namespace, publish, say
+from .fakes import FakePublisher, Reader, Timers, namespace, publish, say
 
 TOPICS = ["workflow.a", "workflow.b", "workflow.c.d"]
 KEYS = ["k", "l"]
@@ -20,53 +19,7 @@ WISHES = [
     for pattern in ("workflow.a", "workflow.*", "workflow.>")
     for key in (None, "k", "l")
 ]
-
-
-class Reader:
-    """One connection's outbox on one namespace, driven as a session drives it."""
-
-    def __init__(self, source=None, weight=1):
-        self.source = source or namespace()
-        self.wire = FakeWire()
-        self.touched = False
-        self.outbox = Outbox(JSON, self.wire, self.touch)
-        self.queue = Queue(self.outbox, JSON, self.source.retained, weight)
-        self.standing = {}
-        self.last_id = 0
-
-    def touch(self, outbox):
-        assert not self.touched
-        self.touched = True
-
-    def subscribe(self, pattern, key, replay=False):
-        self.last_id += 1
-        wish = Subscription(self.last_id, pattern, key, [self.source])
-        older = self.standing.get((pattern, key))
-        self.queue.add(wish, replaces=older)
-        self.source.fanout.subscriptions.add(pattern, key, self.queue)
-        if replay:
-            self.queue.replay(Replay(wish, ReplayEnd(wish.id, 1), None))
-        if older is not None:
-            self.remove(older)
-        self.standing[pattern, key] = wish
-        return wish
-
-    def unsubscribe(self, pattern, key):
-        self.remove(self.standing.pop((pattern, key)))
-
-    def remove(self, wish):
-        self.source.fanout.subscriptions.remove(wish.pattern, wish.key, self.queue)
-        self.queue.remove(wish)
-
-    def flush(self):
-        self.touched = False
-        self.outbox.flush()
-
-    def drain(self):
-        self.wire.writable = True
-        self.outbox.touch() if not self.touched else None
-        while self.touched:
-            self.flush()
+ROLLUPS = [0, 20, 50]
 
 
 class Model(RuleBasedStateMachine):
@@ -78,7 +31,8 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.reader = Reader()
+        self.timers = Timers()
+        self.reader = Reader(namespace(timers=self.timers))
         self.publisher = FakePublisher()
         self.keys = []  # of every event
         self.due = {}
@@ -88,13 +42,16 @@ class Model(RuleBasedStateMachine):
         self.live = []
         self.seen = 0
 
-    @rule(batch=st.lists(st.tuples(st.sampled_from(TOPICS), st.sampled_from(KEYS)), max_size=6))
-    def publish(self, batch):
+    @rule(
+        batch=st.lists(st.tuples(st.sampled_from(TOPICS), st.sampled_from(KEYS)), max_size=6),
+        size=st.sampled_from([1, 9000]),
+    )
+    def publish(self, batch, size):
         messages = []
         for topic, key in batch:
             number = len(self.keys)
             self.keys.append(key)
-            messages.append(publish(topic, {"n": number, "x": "y" * 9000}, key=key))
+            messages.append(publish(topic, {"n": number, "x": "y" * size}, key=key))
             for wish in self.reader.standing.values():
                 if matches(wish.pattern, topic) and wish.key in (None, key):
                     self.allowed[wish.id].add(number)
@@ -102,20 +59,20 @@ class Model(RuleBasedStateMachine):
                         self.due[wish.id].add(number)
         say(self.reader.source, self.publisher, *messages)
 
-    @rule(wish=st.sampled_from(WISHES))
-    def subscribe(self, wish):
+    @rule(wish=st.sampled_from(WISHES), rollup=st.sampled_from(ROLLUPS))
+    def subscribe(self, wish, rollup):
         older = self.reader.standing.get(wish)
-        new = self.reader.subscribe(*wish)
+        new = self.reader.subscribe(*wish, rollup=rollup)
         self.due[new.id], self.allowed[new.id] = set(), set()
         if older is not None:
             self.replaying.discard(older.id)
             self.due[new.id] = self.due.pop(older.id)
             self.allowed[new.id] = self.allowed.pop(older.id)
 
-    @rule(wish=st.sampled_from(WISHES))
-    def subscribe_with_replay(self, wish):
+    @rule(wish=st.sampled_from(WISHES), rollup=st.sampled_from(ROLLUPS))
+    def subscribe_with_replay(self, wish, rollup):
         if wish not in self.reader.standing:
-            new = self.reader.subscribe(*wish, replay=True)
+            new = self.reader.subscribe(*wish, replay=True, rollup=rollup)
             self.due[new.id], self.allowed[new.id] = set(), set()
             self.replaying.add(new.id)
 
@@ -138,8 +95,14 @@ class Model(RuleBasedStateMachine):
     def stall(self):
         self.reader.wire.writable = False
 
+    @rule(ms=st.sampled_from([1, 20, 60]))
+    def wait(self, ms):
+        self.timers.pass_(ms / 1000)
+
     @rule()
     def drain(self):
+        self.timers.pass_(3 * max(ROLLUPS) / 1000)
+        assert not self.timers, "a window is open that nothing came in"
         self.reader.drain()
         self.read()
         assert not self.replaying
@@ -165,7 +128,7 @@ class Model(RuleBasedStateMachine):
         self.seen = len(messages)
 
 
-Model.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+Model.TestCase.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
 TestQueue = Model.TestCase
 
 

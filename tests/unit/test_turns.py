@@ -167,7 +167,7 @@ def seen(events):
 def answer(session, event):
     """What the machine says: a code ("" for good, "duplicate"), and its detail."""
     try:
-        turns.validate(session, event)
+        turns.validate(session, event, lambda sender: False)
     except Duplicate:
         return "duplicate", None
     except Rejected as refusal:
@@ -209,7 +209,7 @@ def test_ended_turns_are_forgotten_and_open_ones_are_not():
         topic = PREFIX + kind
         body = msgspec.convert(fields(kind, turn, more), CHAT[topic])
         event = Event.of(topic, "s", body, 0, SENDERS[0])
-        turns.validate(session, event)
+        turns.validate(session, event, lambda sender: False)
         turns.apply(session, event)
 
     take("turnStarted", "open")

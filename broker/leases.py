@@ -1,0 +1,123 @@
+"""What happens in a namespace by itself: who is connected, and what is due when.
+
+A plugin that has `leases` is told who comes and goes, and says until when each of its
+streams may be left alone. Then it is asked what the broker has to say: that a turn's
+publisher is lost, for one. What it says goes the way of every other event.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from broker.clock import CallLater, Clock
+from broker.codec import Codec
+from broker.deadlines import Deadlines
+from broker.fanout import Fanout
+from broker.plugin import Event, Plugin, Sender
+from broker.retained import Retained
+from broker.streams import Streams
+
+log = structlog.get_logger(__name__)
+
+
+class Member(Protocol):
+    """A connection that has a part in a namespace."""
+
+    @property
+    def sender(self) -> Sender: ...
+
+    @property
+    def codec(self) -> Codec: ...
+
+    def tell(self, data: bytes) -> None:
+        """Let it have an event that is addressed to it, encoded."""
+
+    def reads(self, fanout: Fanout, event: Event) -> bool:
+        """Whether it has a subscription for an event of this namespace."""
+
+
+class Leases:
+    """The connections that matter to a plugin, and its deadlines.
+
+    Args:
+        say: publishes events of one stream in the broker's name.
+    """
+
+    def __init__(
+        self,
+        plugin: Plugin[Any],
+        streams: Streams,
+        retained: Retained,
+        fanout: Fanout,
+        clock: Clock,
+        call_later: CallLater,
+        say: Callable[[str, Sequence[Event]], None],
+    ) -> None:
+        self._plugin = plugin
+        self._streams = streams
+        self._retained = retained
+        self._fanout = fanout
+        self._clock = clock
+        self._say = say
+        self._members: dict[str, list[Member]] = {}  # by identity, the newest last
+        self._deadlines = Deadlines(clock, call_later, self._due)
+        plugin.started = clock.unix_ms()
+
+    def join(self, member: Member) -> None:
+        """A connection has a part in this namespace from now on."""
+        sender = member.sender
+        self._members.setdefault(sender.identity, []).append(member)
+        for key in self._plugin.joined(sender, self._clock.unix_ms()):
+            stream = self._streams.get(key)
+            if stream is not None:
+                for event in self._plugin.owed(stream.committed, sender):
+                    self._tell(member, event)
+        self.watch()
+
+    def leave(self, member: Member) -> None:
+        """It is gone."""
+        identity = member.sender.identity
+        same = self._members[identity]
+        same.remove(member)
+        if not same:
+            del self._members[identity]
+            self._plugin.left(member.sender, self._clock.unix_ms())
+            self.watch()
+
+    def watch(self) -> None:
+        """Look at the streams whose deadline may be another one now."""
+        changed = self._plugin.changed
+        while changed:
+            key = changed.pop()
+            stream = self._streams.get(key)
+            if stream is not None:
+                at = self._plugin.deadline(stream.head)
+                if at is not None:
+                    self._deadlines.set(key, at)
+
+    def address(self, event: Event) -> None:
+        """Let the one whom a delivered event is addressed to have it."""
+        state = self._streams[event.key].committed
+        recipient = self._plugin.recipient(state, event)
+        if recipient is not None:
+            for member in self._members.get(recipient.identity, ())[-1:]:
+                if not member.reads(self._fanout, event):
+                    self._tell(member, event)
+
+    def _tell(self, member: Member, event: Event) -> None:
+        member.tell(self._retained.encode((event,), member.codec))
+
+    def _due(self, key: str, now: int) -> None:
+        stream = self._streams.get(key)
+        if stream is None:
+            return
+        try:
+            events = list(self._plugin.expire(stream.head, now))
+        except Exception:  # the other streams must go on, whatever this is
+            log.exception("plugin failed")
+            return
+        if events:
+            self._say(key, events)
+        self._plugin.changed.add(key)
+        self.watch()

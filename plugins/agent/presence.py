@@ -1,0 +1,62 @@
+"""Who of those that matter to some streams is connected, and since when the others are not."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from broker.plugin import Sender
+
+
+class Presence:
+    """Senders by identity, and the streams that each matters to.
+
+    It is no part of a stream's state, which a restarted broker folds again from what is
+    stored: it then knows whom a stream waits for, and nobody of them is connected yet.
+    """
+
+    def __init__(self) -> None:
+        self._connected: Counter[str] = Counter()
+        self._left: dict[str, int] = {}
+        self._streams: dict[str, set[str]] = {}
+
+    def matters(self, sender: Sender, key: str) -> None:
+        """The stream `key` depends on this sender."""
+        self._streams.setdefault(sender.identity, set()).add(key)
+
+    def settled(self, sender: Sender, key: str) -> None:
+        """It does not any more."""
+        identity = sender.identity
+        streams = self._streams.get(identity)
+        if streams is not None:
+            streams.discard(key)
+            if not streams:
+                del self._streams[identity]
+                self._left.pop(identity, None)
+
+    def joined(self, sender: Sender) -> Iterable[str]:
+        """It is connected. Returns the streams that depend on it."""
+        identity = sender.identity
+        self._connected[identity] += 1
+        self._left.pop(identity, None)
+        return self._streams.get(identity, ())
+
+    def left(self, sender: Sender, now: int) -> Iterable[str]:
+        """One connection of it is gone. Returns the streams that depend on it."""
+        identity = sender.identity
+        self._connected[identity] -= 1
+        if self._connected[identity] > 0:
+            return ()
+        del self._connected[identity]
+        streams = self._streams.get(identity, ())
+        if streams:
+            self._left[identity] = now
+        return streams
+
+    def gone_since(self, sender: Sender, started: int) -> int | None:
+        """When it left, in Unix ms; None while it is connected.
+
+        One that was not seen since the broker `started` counts as gone since then.
+        """
+        identity = sender.identity
+        if self._connected.get(identity):
+            return None
+        return self._left.get(identity, started)

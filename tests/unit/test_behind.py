@@ -1,0 +1,56 @@
+"""Readers that are behind, and what they may cost the others: memory, and turns of the loop."""
+
+from broker.queue import STRICT_BYTES
+
+from .fakes import FakePublisher, Reader, namespace, publish, say
+
+
+def test_nothing_is_kept_for_who_is_closed():
+    """After 4108 the socket may take seconds to end: what comes meanwhile is not held for it."""
+    reader = Reader()
+    reader.subscribe("workflow.a", None, coalesce=False)
+    reader.wire.writable = False
+    for _ in range(100):
+        say(reader.source, FakePublisher(), publish("workflow.a", "x" * 20_000))
+    assert set(reader.wire.closed) == {4108}
+    assert reader.queue._size < STRICT_BYTES + 40_000
+
+
+class Counting:
+    """A namespace's retained events, and how many of them were read again."""
+
+    def __init__(self, retained):
+        self._retained = retained
+        self.read_again = 0
+
+    def __getattr__(self, name):
+        return getattr(self._retained, name)
+
+    def read(self, key, after, limit):
+        events = self._retained.read(key, after, limit)
+        self.read_again += len(events)
+        return events
+
+
+def test_what_others_said_is_not_read_through_in_one_turn():
+    """A reader of little that is behind does not hold the loop while it looks for it."""
+    source = namespace(history={"events": 200_000}, queue={"messages": 200_000})
+    source.retained = counting = Counting(source.retained)
+    reader = Reader(source)
+    reader.subscribe("workflow.rare", None)
+    reader.wire.writable = False
+    for _ in range(10):
+        say(source, FakePublisher(), publish("workflow.rare", "x" * 9000, key="k"))
+    publisher = FakePublisher()
+    for _ in range(100):
+        say(source, publisher, *[publish("workflow.often", n, key="k") for n in range(1000)])
+    say(source, publisher, publish("workflow.rare", "last", key="k"))
+    reader.wire.writable = True
+    reader.outbox.touch()
+    turns = []
+    while reader.touched:
+        before = counting.read_again
+        reader.flush()
+        turns.append(counting.read_again - before)
+    assert reader.wire.messages[-1]["body"] == "last"
+    assert max(turns) <= 10_000

@@ -1,0 +1,234 @@
+"""Turns that end by themselves, on a clock of our own: nobody waits for ever."""
+
+import msgspec
+import pytest
+
+from broker.plugin import Sender
+from plugins.agent.chat import ChatPlugin
+from plugins.agent.leases import ChatOptions
+from plugins.agent.status import StatusOptions, StatusPlugin
+
+from .fakes import FakePublisher, Timers, namespace, publish, say
+
+TURN = {"sessionId": "s", "turnId": "t", "agentId": "a"}
+START = publish("agent.chat.turnStarted", {**TURN, "messageId": "m"})
+CANCEL = publish("agent.chat.cancel", {"sessionId": "s", "turnId": "t"})
+
+
+def token(index, id=0):
+    body = {**TURN, "token": f"{index} ", "tokenIndex": index, "isLast": False}
+    return publish("agent.chat.token", body, id)
+
+
+def tool(name, **more):
+    body = {"sessionId": "s", "turnId": "t", "toolCallId": "c", **more}
+    return publish(f"agent.chat.{name}", body)
+
+
+class Chat:
+    """The namespace `agent.chat` on a clock that is moved by hand."""
+
+    def __init__(self):
+        self.timers = Timers()
+        plugin = ChatPlugin("agent.chat", ChatOptions())
+        self.target = namespace(plugin, timers=self.timers)
+        self.leases = self.target.leases
+
+    def connect(self, name, client=None):
+        publisher = FakePublisher(name)
+        publisher.sender = Sender("anonymous", client, name)
+        self.leases.join(publisher)
+        return publisher
+
+    def say(self, publisher, *messages):
+        say(self.target, publisher, *messages)
+
+    def told(self):
+        """What the session has had, as (topic, the fields that tell the end)."""
+        engine = self.target.engine
+        events = engine.read("s", engine.floor("s"), 1000)
+        bodies = [(e.topic.rpartition(".")[2], msgspec.json.decode(e.raw)) for e in events]
+        return [
+            (topic, body.get("code") or body.get("finishReason") or body.get("token"))
+            for topic, body in bodies
+        ]
+
+    def last(self):
+        engine = self.target.engine
+        return msgspec.json.decode(engine.read("s", engine.floor("s"), 1000)[-1].raw)
+
+
+def test_an_owner_that_is_lost_ends_its_turn():
+    """After the grace period, the end of the text and `publisher_lost`; not before."""
+    chat = Chat()
+    owner = chat.connect("c1")
+    chat.say(owner, START, token(0))
+    chat.leases.leave(owner)
+    chat.timers.pass_(9.9)
+    assert len(chat.told()) == 2
+    chat.timers.pass_(0.2)
+    assert chat.told()[2:] == [("token", ""), ("error", "publisher_lost")]
+    assert chat.last()["messageId"] == "m"
+    assert chat.last()["retryable"] is True
+    chat.timers.pass_(10_000)
+    assert len(chat.told()) == 4
+    assert not chat.timers.waiting
+
+
+def test_the_same_client_takes_over_by_coming_back():
+    """It need not publish: a model may think for longer than the grace period."""
+    chat = Chat()
+    chat.say(old := chat.connect("c1", "secret"), START, token(0))
+    chat.leases.leave(old)
+    chat.timers.pass_(9)
+    new = chat.connect("c2", "secret")
+    chat.timers.pass_(60)
+    chat.say(new, token(1, 1))
+    assert new.errors == []
+    assert [word for _, word in chat.told()] == [None, "0 ", "1 "]
+
+
+def test_a_second_connection_of_the_client_keeps_the_turn():
+    """As long as one of them is there, the owner is."""
+    chat = Chat()
+    chat.say(old := chat.connect("c1", "secret"), START)
+    chat.connect("c2", "secret")
+    chat.leases.leave(old)
+    chat.timers.pass_(60)
+    assert len(chat.told()) == 1
+
+
+@pytest.mark.parametrize("first", [token(1, 1), token(0, 1)], ids=["goes on", "repeats"])
+def test_without_a_client_the_first_who_goes_on_takes_over(first):
+    """Of the same principal, once the owner is gone; a repeat counts. Others are refused."""
+    chat = Chat()
+    owner, second, third = chat.connect("c1"), chat.connect("c2"), chat.connect("c3")
+    chat.say(owner, START, token(0))
+    chat.say(second, token(1, 9))
+    assert second.errors == [(9, "turn_owned")]
+    chat.leases.leave(owner)
+    chat.say(second, first)
+    assert len(second.errors) == 1
+    chat.say(third, token(2, 1))
+    assert third.errors == [(1, "turn_owned")]
+    chat.timers.pass_(60)
+    assert not [word for topic, word in chat.told() if topic == "error"]
+    chat.leases.leave(second)
+    chat.timers.pass_(11)
+    assert chat.told()[-1] == ("error", "publisher_lost")
+
+
+def test_a_turn_that_stalls_is_ended():
+    """Two minutes after its last event; ten while a tool runs."""
+    chat = Chat()
+    owner = chat.connect("c1")
+    chat.say(owner, START)
+    for index in range(5):
+        chat.timers.pass_(100)
+        chat.say(owner, token(index, index + 1))
+    chat.say(owner, tool("toolCallStarted", toolName="search", arguments={}))
+    chat.timers.pass_(590)
+    chat.say(owner, tool("toolCallCompleted"))
+    assert not owner.errors
+    chat.timers.pass_(119)
+    assert "error" not in dict(chat.told())
+    chat.timers.pass_(2)
+    assert chat.told()[-1] == ("error", "turn_stalled")
+    chat.say(owner, token(6, 9))
+    assert owner.errors == [(9, "turn_closed")]
+
+
+def test_a_cancel_reaches_the_owner_without_a_subscription():
+    """Once, on the connection that runs the turn."""
+    chat = Chat()
+    owner, user = chat.connect("c1", "secret"), chat.connect("c2")
+    chat.say(owner, START, token(0))
+    chat.say(user, CANCEL)
+    assert [m["topic"] for m in owner.told] == ["agent.chat.cancel"]
+    assert user.told == []
+    completed = {
+        **TURN, "fullText": "0 ", "toolCallsUsed": [], "inputTokens": 1, "outputTokens": 1,
+        "durationMs": 5, "finishReason": "cancelled",
+    }  # fmt: skip
+    chat.say(owner, publish("agent.chat.turnCompleted", completed, 1))
+    chat.timers.pass_(1000)
+    assert owner.errors == []
+    assert chat.told()[-1] == ("turnCompleted", "cancelled")
+
+
+def test_a_cancel_that_nobody_answers_ends_the_turn():
+    """The broker completes it with the text so far, and what it has counted."""
+    chat = Chat()
+    owner, user = chat.connect("c1"), chat.connect("c2")
+    chat.say(owner, START, token(0), token(1))
+    chat.say(owner, tool("toolCallStarted", toolName="search", arguments={}))
+    chat.say(user, CANCEL)
+    chat.timers.pass_(9)
+    chat.say(user, CANCEL)
+    chat.timers.pass_(1.1)
+    assert chat.told()[-2:] == [("token", ""), ("turnCompleted", "cancelled")]
+    end = chat.last()
+    assert (end["fullText"], end["outputTokens"], end["inputTokens"]) == ("0 1 ", 2, 0)
+    assert end["toolCallsUsed"] == ["search"]
+    assert end["durationMs"] == 10_000
+
+
+def test_a_cancel_waits_for_an_owner_that_is_away():
+    """It gets it when it comes back."""
+    chat = Chat()
+    owner, user = chat.connect("c1", "secret"), chat.connect("c2")
+    chat.say(owner, START)
+    chat.leases.leave(owner)
+    chat.say(user, CANCEL)
+    chat.timers.pass_(5)
+    back = chat.connect("c3", "secret")
+    assert [m["body"]["turnId"] for m in back.told] == ["t"]
+
+
+def test_ended_turns_leave_nothing_behind():
+    """However turns end and owners go, nobody is remembered and no timer is left."""
+    chat = Chat()
+    for n in range(20):
+        owner = chat.connect(f"c{n}", f"secret{n}" if n % 2 else None)
+        chat.say(owner, publish("agent.chat.turnStarted", {**TURN, "turnId": f"t{n}"}))
+        if n % 3:
+            chat.say(owner, publish("agent.chat.error", {
+                "sessionId": "s", "turnId": f"t{n}", "code": "x", "message": "", "retryable": True,
+            }))  # fmt: skip
+        chat.leases.leave(owner)
+    chat.timers.pass_(1000)
+    presence = chat.target.plugin._presence
+    assert not presence._streams
+    assert not presence._left
+    assert not presence._connected
+    assert not chat.timers.waiting
+
+
+def test_an_agent_is_offline_when_its_last_connection_is_lost():
+    """For longer than the grace period; `offline` of one among several only detaches it."""
+    timers = Timers()
+    target = namespace(StatusPlugin("agent.status", StatusOptions()), timers=timers)
+
+    def status(publisher, word):
+        say(target, publisher, publish("agent.status", {"agentId": "a", "status": word}, 1))
+
+    def words():
+        events = target.engine.read("a", 0, 99)
+        return [msgspec.json.decode(e.raw)["status"] for e in events]
+
+    one, two = FakePublisher("c1"), FakePublisher("c2")
+    for publisher in (one, two):
+        target.leases.join(publisher)
+        status(publisher, "online")
+    status(one, "offline")
+    assert words() == ["online", "online"]
+    target.leases.leave(one)
+    timers.pass_(100)
+    assert words() == ["online", "online"]
+    target.leases.leave(two)
+    timers.pass_(9)
+    assert words() == ["online", "online"]
+    timers.pass_(2)
+    assert words() == ["online", "online", "offline"]
+    timers.pass_(1000)
+    assert len(words()) == 3
