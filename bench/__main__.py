@@ -89,6 +89,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--scenario", choices=SCENARIOS, nargs="+", default=list(SCENARIOS))
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument(
+        "--variant", nargs="+", metavar="TEXT", help="only those with it in their name"
+    )
     parser.add_argument("--rate", type=int, nargs="+", help="tokens/s of a session (50 and 100)")
     parser.add_argument("--seconds", type=float, help="the measured window (10)")
     parser.add_argument("--repeat", type=int, help="(3)")
@@ -107,6 +110,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         times=Times(seconds=options.seconds or (2.0 if quick else 10.0)),
         repeat=options.repeat or (1 if quick else 3),
         scale=5 if quick else 1,
+        only=tuple(options.variant or [""]),
         rates=tuple(options.rate or ([100] if quick else [50, 100])),
     )
 

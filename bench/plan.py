@@ -14,7 +14,7 @@ class Part(Struct, frozen=True, kw_only=True):
     Attributes:
         role: what the scenario calls it.
         namespace: which endpoint it connects to, where the system has several.
-        nice: what it gives way to the other parts by.
+        yields: whether it runs only while no other part wants the core (SCHED_IDLE).
         publishers: connections that publish, each with an equal part of the sessions.
         rate: tokens per second and session; 0 is as fast as the sockets take them.
         batch: publishes in one message, if more than one then as an array.
@@ -31,7 +31,7 @@ class Part(Struct, frozen=True, kw_only=True):
 
     role: str = "load"
     namespace: Namespace = "chat"
-    nice: int = 0
+    yields: bool = False
     sessions: int = 1
     publishers: int = 1
     rate: float = 0

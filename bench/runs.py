@@ -31,6 +31,8 @@ def every(
 ) -> Iterator[Run]:
     """Each variant on each system, A B A B."""
     for variant in scenario.variants(settings):
+        if not any(text in variant.name for text in settings.only):
+            continue
         for repeat in range(settings.repeat):
             for system in systems:
                 if not variant.only or system.name in variant.only:

@@ -18,12 +18,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     Attributes:
         scale: by what a quick look divides numbers of sessions and connections.
         rates: tokens a second of each session.
+        only: what a variant's name must have in it, one of these.
     """
 
     times: Times = Times()
     repeat: int = 3
     scale: int = 1
     rates: tuple[int, ...] = (50, 100)
+    only: tuple[str, ...] = ("",)
 
 
 class Column(Struct, frozen=True):

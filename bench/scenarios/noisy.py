@@ -5,7 +5,7 @@ The noise is a process of its own and has a subscriber of its own, which reads a
 
 from bench.plan import Measured, Part, Variant
 from bench.scenario import Column, Scenario, Settings, cpu_micros
-from bench.scenarios.flood import ARRAY, BUFFER, NICE
+from bench.scenarios.flood import ARRAY, BUFFER
 
 COUNT = 199
 RATE = 50
@@ -18,7 +18,7 @@ def variants(settings: Settings) -> list[Variant]:
     polite = Part(role="polite", sessions=count, publishers=count, rate=RATE, late=1.5)
     found = [Variant(name=ALONE, parts=(polite,))]
     for batch, how in ((1, "one per message"), (ARRAY, "arrays")):
-        noise = Part(role="noise", prefix="n", batch=batch, buffer=BUFFER, nice=NICE)
+        noise = Part(role="noise", prefix="n", batch=batch, buffer=BUFFER, yields=True)
         found.append(Variant(name=f"noise, {how}", parts=(noise, polite), base=ALONE))
     return found
 
