@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ceilings: list[Run] = []
     done: list[Run] = []
     tables: list[str] = []
+    summary: list[report.Row] = []
     try:
         if options.ceiling:
             ceilings += runs.ceilings(SESSIONS, settings.times, cores)
@@ -58,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             for run in runs.every(SCENARIOS[name], systems, settings, cores):
                 mine.append(run)
                 _progress(run)
-            tables += [*report.table(SCENARIOS[name], mine), ""]
+            rows = report.rows(SCENARIOS[name], mine)
+            tables += [*report.table(SCENARIOS[name], rows), ""]
+            summary += rows
             done += mine
     except DidNotStart as error:
         print(f"FAILED: {error}")
@@ -73,11 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "took": time.time() - began,
         "settings": settings,
         "ceiling": ceilings,
-        "summary": [
-            row
-            for name in options.scenario
-            for row in report.rows(SCENARIOS[name], [r for r in done if r.scenario == name])
-        ],
+        "summary": summary,
         "runs": done,
     }
     _keep(kept, result)
@@ -90,6 +89,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--scenario", choices=SCENARIOS, nargs="+", default=list(SCENARIOS))
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument(
+        "--variant", nargs="+", metavar="TEXT", help="only those with it in their name"
+    )
     parser.add_argument("--rate", type=int, nargs="+", help="tokens/s of a session (50 and 100)")
     parser.add_argument("--seconds", type=float, help="the measured window (10)")
     parser.add_argument("--repeat", type=int, help="(3)")
@@ -108,6 +110,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         times=Times(seconds=options.seconds or (2.0 if quick else 10.0)),
         repeat=options.repeat or (1 if quick else 3),
         scale=5 if quick else 1,
+        only=tuple(options.variant or [""]),
         rates=tuple(options.rate or ([100] if quick else [50, 100])),
     )
 

@@ -14,7 +14,7 @@ class Part(Struct, frozen=True, kw_only=True):
     Attributes:
         role: what the scenario calls it.
         namespace: which endpoint it connects to, where the system has several.
-        nice: what it gives way to the other parts by.
+        yields: whether it runs only while no other part wants the core (SCHED_IDLE).
         publishers: connections that publish, each with an equal part of the sessions.
         rate: tokens per second and session; 0 is as fast as the sockets take them.
         batch: publishes in one message, if more than one then as an array.
@@ -31,7 +31,7 @@ class Part(Struct, frozen=True, kw_only=True):
 
     role: str = "load"
     namespace: Namespace = "chat"
-    nice: int = 0
+    yields: bool = False
     sessions: int = 1
     publishers: int = 1
     rate: float = 0
@@ -130,17 +130,20 @@ class Variant(Struct, frozen=True, kw_only=True):
 
     Attributes:
         only: the systems that it is for; none is all.
+        base: the variant whose figures it is compared with, if any.
     """
 
     name: str
     parts: tuple[Part, ...] = ()
     only: tuple[str, ...] = ()
+    base: str = ""
 
 
 class Run(Struct, frozen=True, kw_only=True):
     """One run and its figures.
 
     Attributes:
+        base: the variant that its own is compared with.
         problems: why it failed.
         doubts: why its figures cannot be trusted, though every token arrived.
         figures: the scenario's figures by their names.
@@ -150,6 +153,7 @@ class Run(Struct, frozen=True, kw_only=True):
     variant: str
     system: str
     repeat: int
+    base: str = ""
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

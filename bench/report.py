@@ -1,11 +1,34 @@
-"""Runs → medians over the repeats, ratios, and the tables."""
+"""Runs → a row for each variant and system: medians over the repeats, ratios; and the tables."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.plan import Run
 from bench.scenario import Column, Scenario
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """The repeats of one variant on one system: of the valid runs, or of all where none is.
+
+    Attributes:
+        runs: how many are in the medians; 0 where all have failed.
+        base: the variant that it is compared with, and `versus`, by what factor, each figure.
+        told: what has to be known of its runs.
+    """
+
+    scenario: str
+    variant: str
+    system: str
+    runs: int
+    valid: bool
+    medians: Mapping[str, float]
+    spreads: Mapping[str, float] = {}
+    base: str = ""
+    versus: Mapping[str, float] = {}
+    told: list[str] = []
 
 
 def ceiling_lines(runs: Sequence[Run]) -> list[str]:
@@ -22,46 +45,66 @@ def _ceiling(figures: Mapping[str, float]) -> str:
     return f"{rate:>11,.0f} tokens/s; the generator used {share:.0f} % of its core"
 
 
-def rows(scenario: Scenario, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """The medians of each variant and system: of the valid runs, or of all where none is."""
-    found: list[dict[str, Any]] = []
-    for variant in dict.fromkeys(run.variant for run in runs):
-        mine = [run for run in runs if run.variant == variant]
-        for system in dict.fromkeys(run.system for run in mine):
-            passed = [run for run in mine if run.system == system and not run.problems]
-            valid = [run for run in passed if not run.doubts]
-            counted = valid or passed
-            figures = [column.figure for column in scenario.columns]
-            values = {f: [run.figures[f] for run in counted] for f in figures}
-            found.append(
-                {
-                    "scenario": scenario.name,
-                    "variant": variant,
-                    "system": system,
-                    "runs": len(counted),
-                    "valid": bool(valid),
-                    "medians": {f: median(v) for f, v in values.items() if v},
-                    "spreads": {f: (max(v) - min(v)) / 2 for f, v in values.items() if v},
-                }
-            )
-    return found
+def rows(scenario: Scenario, runs: Sequence[Run]) -> list[Row]:
+    """One for each variant and system, in the order of the runs."""
+    places = dict.fromkeys((run.variant, run.system) for run in runs)
+    found = {
+        place: _row(scenario, [run for run in runs if (run.variant, run.system) == place])
+        for place in places
+    }
+    return [
+        replace(row, versus=_versus(row, found.get((row.base, row.system))))
+        for row in found.values()
+    ]
 
 
-def table(scenario: Scenario, runs: Sequence[Run]) -> list[str]:
+def _row(scenario: Scenario, runs: Sequence[Run]) -> Row:
+    passed = [run for run in runs if not run.problems]
+    valid = [run for run in passed if not run.doubts]
+    counted = valid or passed
+    figures = [column.figure for column in scenario.columns] if counted else []
+    values = {figure: [run.figures[figure] for run in counted] for figure in figures}
+    told = [
+        f"{run.system}, repeat {run.repeat + 1}: {what}"
+        for run in runs
+        for what in [*run.doubts, *run.notes]
+    ]
+    return Row(
+        scenario=scenario.name,
+        variant=runs[0].variant,
+        system=runs[0].system,
+        runs=len(counted),
+        valid=bool(valid),
+        medians={figure: median(v) for figure, v in values.items()},
+        spreads={figure: (max(v) - min(v)) / 2 for figure, v in values.items()},
+        base=runs[0].base,
+        told=told,
+    )
+
+
+def _versus(row: Row, base: Row | None) -> dict[str, float]:
+    if not base or not (row.valid and base.valid):
+        return {}
+    return {
+        figure: value / base.medians[figure]
+        for figure, value in row.medians.items()
+        if base.medians.get(figure)
+    }
+
+
+def table(scenario: Scenario, summary: Sequence[Row]) -> list[str]:
     """Markdown: a block for each variant, a line for each system, the first being the measure."""
-    summary = rows(scenario, runs)
     lines = [f"### {scenario.name}", "", f"{scenario.about}"]
-    for variant in dict.fromkeys(row["variant"] for row in summary):
-        mine = [row for row in summary if row["variant"] == variant]
-        cells = [["system", *(column.heading for column in scenario.columns)]]
-        cells += [_cells(scenario.columns, row, mine[0]) for row in mine]
+    for variant in dict.fromkeys(row.variant for row in summary):
+        mine = [row for row in summary if row.variant == variant]
+        headings, base = ["system"], mine[0].base
+        for column in scenario.columns:
+            headings.append(column.heading)
+            if column.versus and base:
+                headings.append(f"÷ {base}")
+        cells = [headings, *(_cells(scenario.columns, row, mine[0]) for row in mine)]
         lines += ["", f"**{variant}**", "", *_aligned(cells)]
-        told = {
-            f"{run.system}, repeat {run.repeat + 1}: {what}": None
-            for run in runs
-            if run.variant == variant
-            for what in [*run.doubts, *run.notes]
-        }
+        told = [what for row in mine for what in row.told]
         lines += ["", *(f"- {what}" for what in told)] if told else []
     return lines
 
@@ -76,22 +119,25 @@ def failures(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _cells(
-    columns: Sequence[Column], row: Mapping[str, Any], first: Mapping[str, Any]
-) -> list[str]:
-    if not row["runs"]:
-        return [row["system"], "FAILED", *[""] * (len(columns) - 1)]
-    name = row["system"] if row["valid"] else f"{row['system']} INVALID"
-    return [name, *(_cell(column, row, first) for column in columns)]
+def _cells(columns: Sequence[Column], row: Row, first: Row) -> list[str]:
+    cells = [row.system if row.valid else f"{row.system} INVALID"]
+    for column in columns:
+        cells.append(_cell(column, row, first) if row.runs else "")
+        if column.versus and row.base:
+            ratio = row.versus.get(column.figure)
+            cells.append(f"{ratio:.2f}×" if ratio else "")
+    if not row.runs:
+        cells[:2] = [row.system, "FAILED"]
+    return cells
 
 
-def _cell(column: Column, row: Mapping[str, Any], first: Mapping[str, Any]) -> str:
-    value = row["medians"][column.figure]
+def _cell(column: Column, row: Row, first: Row) -> str:
+    value = row.medians[column.figure]
     text = column.form.format(value)
-    if column.spread and row["runs"] > 1:
-        text += f" ±{column.form.format(row['spreads'][column.figure])}"
-    base = first["medians"].get(column.figure)
-    if column.ratio and row is not first and base and row["valid"] and first["valid"]:
+    if column.spread and row.runs > 1:
+        text += f" ±{column.form.format(row.spreads[column.figure])}"
+    base = first.medians.get(column.figure)
+    if column.ratio and row is not first and base and row.valid and first.valid:
         text += f" ({value / base:.2f}×)"
     return text
 

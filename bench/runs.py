@@ -31,6 +31,8 @@ def every(
 ) -> Iterator[Run]:
     """Each variant on each system, A B A B."""
     for variant in scenario.variants(settings):
+        if not any(text in variant.name for text in settings.only):
+            continue
         for repeat in range(settings.repeat):
             for system in systems:
                 if not variant.only or system.name in variant.only:
@@ -63,6 +65,7 @@ def _once(
         variant=variant.name,
         system=system.name,
         repeat=repeat,
+        base=variant.base,
         problems=problems,
         doubts=[] if problems else doubts(variant.parts, measured),
         notes=[] if problems else notes(variant.parts, measured),

@@ -18,12 +18,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     Attributes:
         scale: by what a quick look divides numbers of sessions and connections.
         rates: tokens a second of each session.
+        only: what a variant's name must have in it, one of these.
     """
 
     times: Times = Times()
     repeat: int = 3
     scale: int = 1
     rates: tuple[int, ...] = (50, 100)
+    only: tuple[str, ...] = ("",)
 
 
 class Column(Struct, frozen=True):
@@ -33,6 +35,7 @@ class Column(Struct, frozen=True):
         form: how it is written.
         ratio: whether its ratio to the first system's follows it.
         spread: whether half its range over the repeats follows it.
+        versus: whether its ratio to the same system's in the variant's `base` has a column.
     """
 
     figure: str
@@ -40,6 +43,7 @@ class Column(Struct, frozen=True):
     form: str = "{:,.1f}"
     ratio: bool = False
     spread: bool = False
+    versus: bool = False
 
 
 def loaded(system: System, variant: Variant, times: Times, cores: Cores) -> Measured:

@@ -87,10 +87,10 @@ struct protocol {
 };
 
 struct options {
-    int port, publishers, fan, batch, rollup, buffer, core, nice;
+    int port, publishers, fan, batch, rollup, buffer, core;
     uint32_t sessions, watch;
     double rate, seconds, warmup, drain;
-    bool acks, keyed, turns;
+    bool acks, keyed, turns, yields;
     size_t read, chunk;
     char path[64], topic[64], prefix[4], watch_topic[64], watch_prefix[4], subscribe[8];
     const struct protocol *protocol;

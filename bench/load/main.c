@@ -41,13 +41,14 @@ static void set(const char *name, const char *value) {
     const struct { const char *name; int *to; } ints[] = {
         {"port", &options.port}, {"publishers", &options.publishers}, {"fan", &options.fan},
         {"batch", &options.batch}, {"rollup", &options.rollup}, {"buffer", &options.buffer},
-        {"core", &options.core}, {"nice", &options.nice},
+        {"core", &options.core},
         {"sessions", (int *)&options.sessions}, {"watch", (int *)&options.watch}};
     const struct { const char *name; double *to; } reals[] = {
         {"rate", &options.rate}, {"seconds", &options.seconds}, {"warmup", &options.warmup},
         {"drain", &options.drain}};
     const struct { const char *name; bool *to; } bools[] = {
-        {"acks", &options.acks}, {"keyed", &options.keyed}, {"turns", &options.turns}};
+        {"acks", &options.acks}, {"keyed", &options.keyed}, {"turns", &options.turns},
+        {"yields", &options.yields}};
     const struct { const char *name; size_t *to; } sizes[] = {
         {"read", &options.read}, {"chunk", &options.chunk}};
     const struct { const char *name; char *to; size_t room; } texts[] = {
@@ -90,7 +91,8 @@ static void step(const char *done) {
     fflush(stdout);
 }
 
-/* Go to the chosen core, with as many files as are allowed. */
+/* Go to the chosen core, with as many files as are allowed. Who yields runs when nobody else
+ * wants to, and is interrupted at once: a nice level alone keeps the others waiting for ms. */
 static void settle(void) {
     struct rlimit files;
     cpu_set_t cores;
@@ -102,7 +104,8 @@ static void settle(void) {
     CPU_SET((size_t)(options.core < 0 ? 0 : options.core), &cores);
     if (options.core >= 0)
         sched_setaffinity(0, sizeof cores, &cores);
-    setpriority(PRIO_PROCESS, 0, options.nice);
+    if (options.yields)
+        sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
 }
 
 static void add_places(struct conn *conn, struct stream *streams, uint32_t count) {

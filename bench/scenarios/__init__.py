@@ -1,8 +1,16 @@
 """The scenarios; a new one is a module with a `Scenario`, and one more entry here."""
 
 from bench.scenario import Scenario
-from bench.scenarios import flood, idle, sessions
+from bench.scenarios import fanout, flood, idle, noisy, scaling, sessions
 
 SCENARIOS: dict[str, Scenario] = {
-    scenario.name: scenario for scenario in (sessions.SESSIONS, flood.FLOOD, idle.IDLE)
+    scenario.name: scenario
+    for scenario in (
+        sessions.SESSIONS,
+        flood.FLOOD,
+        noisy.NOISY,
+        fanout.FAN_OUT,
+        scaling.SCALING,
+        idle.IDLE,
+    )
 }

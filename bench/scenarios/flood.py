@@ -12,8 +12,6 @@ from bench.scenario import Column, Scenario, Settings, cpu_micros
 COUNT = 200
 ARRAY = 25
 BUFFER = 65_536
-NICE = 10
-"""What the flood gives way to the bystander by: both have the generator's core."""
 
 
 def bystander(**options: object) -> Part:
@@ -36,7 +34,7 @@ def variants(settings: Settings) -> list[Variant]:
     count = COUNT // settings.scale
     found = []
     for batch, how in ((1, "one per message"), (ARRAY, "arrays")):
-        flood = Part(sessions=count, publishers=count, batch=batch, buffer=BUFFER, nice=NICE)
+        flood = Part(sessions=count, publishers=count, batch=batch, buffer=BUFFER, yields=True)
         found.append(Variant(name=how, parts=(flood, bystander())))
         reader = bystander(namespace="all", subscribe="one", watch=count)
         shared = (replace(flood, subscribe="none"), reader)

@@ -24,9 +24,12 @@ def variants(settings: Settings) -> list[Variant]:
             found.append(Variant(name=f"{rate}/s, {how}", parts=(part,)))
             acks = replace(part, acks=True)
             found.append(Variant(name=f"{rate}/s, {how}, acks", parts=(acks,), only=SHAPES))
-        rollup = replace(arrays, rollup=40)
-        name = f"{rate}/s, arrays, rollupMs 40"
-        found.append(Variant(name=name, parts=(rollup,), only=("edgestream",)))
+        for part, how in ((one, "one per message"), (arrays, "arrays")):
+            name, rollup = f"{rate}/s, {how}", (replace(part, rollup=40),)
+            merged = Variant(
+                name=f"{name}, rollupMs 40", parts=rollup, only=("edgestream",), base=name
+            )
+            found.append(merged)
     return found
 
 
@@ -49,7 +52,7 @@ def figures(measured: Measured) -> dict[str, float]:
 
 COLUMNS = (
     Column("tokens/s", "tokens/s", "{:,.0f}"),
-    Column("cpu µs/token", "CPU µs/token", "{:.2f}", ratio=True, spread=True),
+    Column("cpu µs/token", "CPU µs/token", "{:.2f}", ratio=True, spread=True, versus=True),
     Column("cpu", "CPU", "{:.0f} %"),
     Column("p50 ms", "p50 ms", "{:.2f}"),
     Column("p99 ms", "p99 ms", "{:.2f}"),
