@@ -1,6 +1,7 @@
 """What the browser tests share: a Chromium, and chat pages opened in it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from .backend import Backend, backend
 from .chromium import FLAGS, find_chromium
 
 Open = Callable[..., Awaitable[Page]]
+Work = Callable[[Any], Awaitable[Backend]]
 
 
 @pytest.fixture
@@ -44,11 +46,22 @@ async def open_chat(browser: Browser) -> AsyncIterator[Open]:
 
 
 @pytest.fixture
-async def agent(site: Any) -> AsyncIterator[Backend]:
+async def work() -> AsyncIterator[Work]:
+    """Starts backends that take questions, at a broker of the test's own."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(site: Any) -> Backend:
+            agent = await stack.enter_async_context(backend(site.ws))
+            await agent.work()
+            return agent
+
+        yield begin
+
+
+@pytest.fixture
+async def agent(site: Any, work: Work) -> Backend:
     """A backend that takes questions."""
-    async with backend(site.ws) as agent:
-        await agent.work()
-        yield agent
+    return await work(site)
 
 
 @pytest.fixture

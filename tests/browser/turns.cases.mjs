@@ -246,6 +246,16 @@ export const cases = {
     same(after(turns, ...events, ...events)[0].rows, after(turns, ...events)[0].rows);
   },
 
+  'a turn that somebody stops is stopping until it ends, with its text'(turns) {
+    const [chat, turn] = after(turns, event('turnStarted'), token('a', 0), event('cancel'));
+    same([turns.stateOf(turn), turn.stopping, chat.openTurns().length], ['text', true, 1]);
+    chat.apply(token('b', 1));
+    chat.apply(completed('ab', { finishReason: 'cancelled' }));
+    same([turns.stateOf(turn), turn.stopping, turns.textOf(turn)], ['done', false, 'ab']);
+    chat.apply(event('cancel'));
+    same([turn.stopping, turn.finishReason, chat.openTurns()], [false, 'cancelled', []]);
+  },
+
   'topics that show nothing, known or not, are passed over'(turns) {
     const [chat] = after(turns, event('cancel'), event('messageSaved'), event('action'), event('invented'));
     same(chat.rows, []);

@@ -11,9 +11,12 @@ import { reasonOf } from './rows.js';
 import { Conversation } from './turns.js';
 import { View, announce } from './view.js';
 
+/** Why a turn cannot be stopped that needs no stopping. */
+const OVER = new Set(['turn_closed', 'turn_not_started']);
+
 const [sessionId, isNew] = sessionFromAddress();
 const conversation = new Conversation();
-const view = new View(conversation, { ask, retry });
+const view = new View(conversation, { ask, retry, stop });
 const connection = new ConnectionIndicator(() => client.connect());
 const agents = new AgentIndicator();
 let caughtUp = false;
@@ -91,8 +94,26 @@ async function send(messageId, text) {
   view.schedule();
 }
 
+function stop() {
+  for (const turn of conversation.openTurns()) if (!turn.stopping) cancel(turn);
+}
+
+async function cancel(turn) {
+  conversation.touch(turn, { stopping: true });
+  view.schedule();
+  try {
+    await client.publish('agent.chat.cancel', { sessionId, turnId: turn.id });
+  } catch (error) {
+    conversation.touch(turn, { stopping: false });
+    // It may have ended by itself in the meantime: that is what was wanted.
+    if (!OVER.has(error.code)) announce(`Not stopped. ${reasonOf(error)}`);
+    view.schedule();
+  }
+}
+
 function announceEvent({ topic, body }) {
-  if (topic === 'agent.chat.turnCompleted') announce(`Answer: ${body.fullText}`);
+  if (topic === 'agent.chat.turnCompleted' && body.finishReason === 'cancelled') announce('Stopped');
+  else if (topic === 'agent.chat.turnCompleted') announce(`Answer: ${body.fullText}`);
   else if (topic === 'agent.chat.error') announce(reasonOf(body));
 }
 

@@ -12,6 +12,7 @@ export function freshTurn() {
     thinking: '',
     progress: null,
     suggestions: [],
+    stopping: false, // somebody asked to stop it
     ended: false,
     finishReason: 'stop',
     problem: null,
@@ -23,7 +24,8 @@ export function end(chat, turn, changes) {
   const tools = turn.tools.map((tool) => (
     tool.state === 'running' ? { ...tool, state: changes.problem ? 'failed' : 'done' } : tool
   ));
-  chat.touch(turn, { ended: true, waiting: false, progress: null, tools, ...changes });
+  const over = { ended: true, stopping: false, waiting: false, progress: null };
+  chat.touch(turn, { ...over, tools, ...changes });
 }
 
 /** A turn's text, token by token. An event stands for `tokenCount` tokens from `tokenIndex` on. */
@@ -100,6 +102,11 @@ export const FOLD = {
   progress: whileOpen((turn, { percent, message }) => {
     turn.progress = { percent, message };
   }),
+
+  cancel(chat, { turnId }) {
+    const turn = chat.find('turn', turnId);
+    if (turn !== undefined && !turn.ended) chat.touch(turn, { stopping: true });
+  },
 
   suggestions(chat, body) {
     chat.touch(chat.turn(body), { suggestions: body.questions });

@@ -82,9 +82,10 @@ class TurnRow extends Row {
     const state = stateOf(turn);
     this.#drawText(turn);
     setData(this.element, 'state', state);
+    setData(this.element, 'stopping', turn.stopping ? '' : undefined);
     setData(this.element, 'gap', turn.gap ? '' : undefined);
     setData(this.element, 'hasText', this.#node.length > 0 ? '' : undefined);
-    setData(this.part('text'), 'writing', state === 'text' && !turn.textEnded ? '' : undefined);
+    setData(this.part('text'), 'writing', state === 'text' && !turn.textEnded && !turn.stopping ? '' : undefined);
     this.part('gap').hidden = !turn.gap;
     this.#drawReplyTo(conversation.replyTo(turn));
     this.#drawThinking(turn);

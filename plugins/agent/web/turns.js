@@ -27,6 +27,7 @@ import { FOLD, end, freshTurn } from './fold.js';
  * @property {'turn'} kind
  * @property {string} id       its turnId
  * @property {string[]} pieces the text so far; a new array when it was not only added to
+ * @property {boolean} stopping somebody asked to stop it, and it has not ended yet
  * @property {boolean} gap     some of the text is missing until the turn is completed
  * @property {{id: string, name: string, state: 'running'|'done'|'failed', durationMs?: number}[]} tools
  *
@@ -72,13 +73,18 @@ export class Conversation {
 
   /** Steps were lost, and the state follows anew: which open turns will it still name? */
   beginResync() {
-    this.#missed = new Set(this.rows.filter((row) => row.kind === 'turn' && !row.ended));
+    this.#missed = new Set(this.openTurns());
   }
 
   /** What the state did not name, the broker no longer has: it would never end. */
   endResync() {
     for (const turn of this.#missed) end(this, turn, { problem: LOST });
     this.#missed.clear();
+  }
+
+  /** The answers that are being written. */
+  openTurns() {
+    return this.rows.filter((row) => row.kind === 'turn' && !row.ended);
   }
 
   find(kind, id) {
