@@ -26,16 +26,19 @@ async def browser() -> AsyncIterator[Browser]:
 async def open_chat(browser: Browser) -> AsyncIterator[Open]:
     """Opens a chat page at an address and waits until it is live.
 
+    `script` runs in it before its own ones, also after a reload.
+
     A script error or a breach of the page's content security policy fails the test.
     """
     mistakes: list[str] = []
 
-    async def open(url: str, *, live: bool = True, **options: Any) -> Page:
+    async def open(url: str, *, live: bool = True, script: str = "", **options: Any) -> Page:
         context = await browser.new_context(**options)
         page = await context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: mistakes.append(str(error)))
         page.on("console", lambda message: _note(message.type, message.text, mistakes))
+        await page.add_init_script(script)
         await page.goto(url)
         if live:
             await page.wait_for_selector("#connection[data-phase=live]")

@@ -85,8 +85,10 @@ async def test_every_tab_sees_that_it_is_stopped(page, turn, open_chat):
     other = await open_chat(page.url)
     await stop(other).click()
     await stopping(page)
+    late = await open_chat(page.url)
+    await stopping(late)
     await turn.completed(finishReason="cancelled")
-    for tab in (page, other):
+    for tab in (page, other, late):
         await stopped(tab, "Once upon")
 
 

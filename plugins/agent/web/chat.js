@@ -20,6 +20,7 @@ const view = new View(conversation, { ask, retry, stop });
 const connection = new ConnectionIndicator(() => client.connect());
 const agents = new AgentIndicator();
 let caughtUp = false;
+let askedAgain = false; // for what the history no longer has
 
 const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
 const client = new EdgeStream(`${scheme}//${location.host}/ws/chat`, {
@@ -29,7 +30,7 @@ const client = new EdgeStream(`${scheme}//${location.host}/ws/chat`, {
   },
 });
 
-client.subscribe({ topic: 'agent.chat.*', key: sessionId, replay: 'snapshot' }, {
+const session = client.subscribe({ topic: 'agent.chat.*', key: sessionId, replay: 'history' }, {
   subscribed({ recovered }) {
     if (caughtUp && recovered !== true) conversation.beginResync();
   },
@@ -39,6 +40,11 @@ client.subscribe({ topic: 'agent.chat.*', key: sessionId, replay: 'snapshot' }, 
     if (caughtUp) announceEvent(message);
   },
   replayed() {
+    if (!caughtUp && !isNew && !askedAgain && conversation.isPartial()) {
+      askedAgain = true;
+      session.replay('snapshot');
+      return;
+    }
     caughtUp = true;
     conversation.endResync();
     view.ready();

@@ -82,6 +82,12 @@ export class Conversation {
     this.#missed.clear();
   }
 
+  /** Whether the broker may know more than was told: nothing was, or an answer's middle. */
+  isPartial() {
+    const known = this.rows.some((row) => row.placed);
+    return !known || this.openTurns().some((turn) => turn.agentId === '');
+  }
+
   /** The answers that are being written. */
   openTurns() {
     return this.rows.filter((row) => row.kind === 'turn' && !row.ended);
