@@ -80,7 +80,7 @@ function ask(text) {
 
 /** A message that was refused goes out again; one that was accepted is asked anew. */
 function retry(row) {
-  const question = row.kind === 'user' ? row : conversation.find('user', row.messageId);
+  const question = conversation.retryOf(row);
   if (question === undefined) return;
   if (question.state === 'failed') send(question.id, question.text);
   else ask(question.text);

@@ -126,7 +126,7 @@ export const FOLD = {
     if (turnId !== undefined) {
       const turn = chat.turn({ turnId });
       chat.seen(turn);
-      end(chat, turn, { problem });
+      end(chat, turn, { problem, messageId: turn.messageId ?? messageId });
     } else if (asked !== undefined) {
       chat.touch(asked, { state: 'unanswered', problem });
     } else {

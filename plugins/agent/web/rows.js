@@ -50,11 +50,11 @@ class Row {
 }
 
 class UserRow extends Row {
-  draw(row) {
+  draw(row, conversation) {
     setData(this.element, 'state', row.state);
     setText(this.part('bubble'), row.text);
     setText(this.part('caption'), { sending: 'Sending…', sent: 'Waiting for an agent…' }[row.state]);
-    this.drawProblem(row.problem, true);
+    this.drawProblem(row.problem, conversation.retryOf(row) !== undefined);
   }
 }
 
@@ -91,7 +91,7 @@ class TurnRow extends Row {
     this.#drawThinking(turn);
     this.#drawTools(turn);
     this.#drawProgress(turn.progress);
-    this.drawProblem(turn.problem, turn.problem?.retryable && turn.messageId !== undefined);
+    this.drawProblem(turn.problem, conversation.retryOf(turn) !== undefined);
     this.#drawEnd(turn);
   }
 

@@ -88,6 +88,17 @@ export class Conversation {
     return !known || this.openTurns().some((turn) => turn.agentId === '');
   }
 
+  /** The question to ask again for a row that failed; none if that was done already. */
+  retryOf(row) {
+    if (row.problem === null) return undefined;
+    const question = row.kind === 'user' ? row : this.find('user', row.messageId);
+    if (question === undefined || question.state === 'failed') return question;
+    if (!row.problem.retryable) return undefined;
+    const later = this.rows.slice(this.rows.indexOf(row) + 1);
+    return later.some(({ kind, text }) => kind === 'user' && text === question.text)
+      ? undefined : question;
+  }
+
   /** The answers that are being written. */
   openTurns() {
     return this.rows.filter((row) => row.kind === 'turn' && !row.ended);
@@ -137,7 +148,13 @@ export class Conversation {
     this.#byName.set(`${row.kind}:${row.id}`, row);
     this.rows.splice(row.placed ? this.#end() : this.rows.length, 0, row);
     this.changed.add(row);
+    if (row.kind === 'user') this.#reconsider();
     return row;
+  }
+
+  /** A question may be one that is asked again: then what failed offers that no more. */
+  #reconsider() {
+    for (const row of this.rows) if (row.problem) this.changed.add(row);
   }
 
   #move(row, to) {
