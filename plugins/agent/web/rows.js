@@ -169,7 +169,8 @@ class TurnRow extends Row {
 
 function meta({ usage, finishReason }) {
   if (usage === null) return '';
-  const tokens = `${usage.outputTokens.toLocaleString()} tokens`;
+  const count = usage.outputTokens;
+  const tokens = count > 0 && `${count.toLocaleString()} ${count === 1 ? 'token' : 'tokens'}`;
   return [ENDINGS[finishReason], duration(usage.durationMs), tokens].filter(Boolean).join(' · ');
 }
 

@@ -136,7 +136,8 @@ export class View {
     const button = byId('stop');
     const stopping = open.length > 0 && open.every((turn) => turn.stopping);
     if (open.length === 0 && document.activeElement === button) this.#focusMessage();
-    button.hidden = byId('stop-hint').hidden = open.length === 0;
+    button.hidden = open.length === 0;
+    byId('stop-hint').hidden = button.hidden || stopping;
     // Not `disabled`, which would cost it the focus.
     button.setAttribute('aria-disabled', `${stopping}`);
     button.title = stopping ? 'Stopping…' : 'Stop (Esc)';
