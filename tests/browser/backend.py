@@ -7,7 +7,7 @@ is the wire itself.
 import asyncio
 import itertools
 import json
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -36,7 +36,7 @@ class Backend:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
         self._ids = itertools.count(1)
-        self._events: deque[Message] = deque()
+        self._events: defaultdict[str, deque[Message]] = defaultdict(deque)
         self._acknowledged = 0
 
     async def work(self) -> None:
@@ -47,9 +47,20 @@ class Backend:
 
     async def question(self) -> Message:
         """The body of the next question that is asked."""
-        while not self._events:
-            await self._until(lambda message: message["op"] == "event")
-        return self._events.popleft()["body"]
+        return await self._next("agent.chat.userMessage")
+
+    async def cancel(self) -> Message:
+        """The body of the next wish to stop a turn of this backend."""
+        return await self._next("agent.chat.cancel")
+
+    @property
+    def has_cancels(self) -> bool:
+        """Whether another such wish has come with what was read so far."""
+        return bool(self._events["agent.chat.cancel"])
+
+    def die(self) -> None:
+        """Lose the connection without a word, as a process does that is killed."""
+        self._socket.transport.abort()
 
     async def publish(self, topic: str, **body: Any) -> None:
         """Publish one message and wait until it is accepted."""
@@ -69,6 +80,12 @@ class Backend:
         if self._acknowledged < last:
             await self._until(lambda message: message["op"] == "ack" and message["id"] >= last)
 
+    async def _next(self, topic: str) -> Message:
+        events = self._events[topic]
+        while not events:
+            await self._until(lambda message: message["op"] == "event")
+        return events.popleft()["body"]
+
     async def _send(self, message: Message | Sequence[Message]) -> None:
         await self._socket.send(json.dumps(message))
 
@@ -85,7 +102,7 @@ class Backend:
         if message["op"] == "error":
             raise RefusedError(message)
         if message["op"] == "event":
-            self._events.append(message)
+            self._events[message["topic"]].append(message)
         if message["op"] == "ack":
             self._acknowledged = message["id"]
 

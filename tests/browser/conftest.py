@@ -1,6 +1,7 @@
 """What the browser tests share: a Chromium, and chat pages opened in it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from .backend import Backend, backend
 from .chromium import FLAGS, find_chromium
 
 Open = Callable[..., Awaitable[Page]]
+Work = Callable[[Any], Awaitable[Backend]]
 
 
 @pytest.fixture
@@ -24,16 +26,19 @@ async def browser() -> AsyncIterator[Browser]:
 async def open_chat(browser: Browser) -> AsyncIterator[Open]:
     """Opens a chat page at an address and waits until it is live.
 
+    `script` runs in it before its own ones, also after a reload.
+
     A script error or a breach of the page's content security policy fails the test.
     """
     mistakes: list[str] = []
 
-    async def open(url: str, *, live: bool = True, **options: Any) -> Page:
+    async def open(url: str, *, live: bool = True, script: str = "", **options: Any) -> Page:
         context = await browser.new_context(**options)
         page = await context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: mistakes.append(str(error)))
         page.on("console", lambda message: _note(message.type, message.text, mistakes))
+        await page.add_init_script(script)
         await page.goto(url)
         if live:
             await page.wait_for_selector("#connection[data-phase=live]")
@@ -44,11 +49,22 @@ async def open_chat(browser: Browser) -> AsyncIterator[Open]:
 
 
 @pytest.fixture
-async def agent(site: Any) -> AsyncIterator[Backend]:
+async def work() -> AsyncIterator[Work]:
+    """Starts backends that take questions, at a broker of the test's own."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(site: Any) -> Backend:
+            agent = await stack.enter_async_context(backend(site.ws))
+            await agent.work()
+            return agent
+
+        yield begin
+
+
+@pytest.fixture
+async def agent(site: Any, work: Work) -> Backend:
     """A backend that takes questions."""
-    async with backend(site.ws) as agent:
-        await agent.work()
-        yield agent
+    return await work(site)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""turns.js alone, in a browser: the fold from events to rows, without a broker."""
+"""turns.js and its fold.js alone, in a browser: the fold from events to rows, without a broker."""
 
 from pathlib import Path
 
@@ -26,6 +26,7 @@ async def test_the_fold_keeps_its_promises(browser):
     files = {
         "/": ("text/html", "<!doctype html>"),
         "/turns.js": ("text/javascript", (WEB / "turns.js").read_text("utf-8")),
+        "/fold.js": ("text/javascript", (WEB / "fold.js").read_text("utf-8")),
         "/turns.cases.mjs": ("text/javascript", (HERE / "turns.cases.mjs").read_text("utf-8")),
     }
 

@@ -246,6 +246,49 @@ export const cases = {
     same(after(turns, ...events, ...events)[0].rows, after(turns, ...events)[0].rows);
   },
 
+  'a turn that somebody stops is stopping until it ends, with its text'(turns) {
+    const [chat, turn] = after(turns, event('turnStarted'), token('a', 0), event('cancel'));
+    same([turns.stateOf(turn), turn.stopping, chat.openTurns().length], ['text', true, 1]);
+    chat.apply(token('b', 1));
+    chat.apply(completed('ab', { finishReason: 'cancelled' }));
+    same([turns.stateOf(turn), turn.stopping, turns.textOf(turn)], ['done', false, 'ab']);
+    chat.apply(event('cancel'));
+    same([turn.stopping, turn.finishReason, chat.openTurns()], [false, 'cancelled', []]);
+  },
+
+  'a question is asked again once, and only if its error says that this may help'(turns) {
+    const lost = { code: 'publisher_lost', message: 'gone', retryable: true };
+    const [chat, turn] = after(turns, question('m'), event('turnStarted', { messageId: 'm' }));
+    same(chat.retryOf(turn), undefined);
+    chat.apply(event('error', lost));
+    same(chat.retryOf(turn).id, 'm');
+    chat.changed.clear();
+    chat.apply(question('other', 'how?'));
+    same(chat.retryOf(turn).id, 'm');
+    chat.ask('n', 'why?');
+    same([chat.retryOf(turn), chat.changed.has(turn)], [undefined, true]);
+    chat.apply(event('turnStarted', { turnId: 'u', messageId: 'other' }));
+    chat.apply(event('error', { ...lost, turnId: 'u', retryable: false }));
+    same(chat.retryOf(chat.find('turn', 'u')), undefined);
+  },
+
+  'an answer whose question is not known offers no retry'(turns) {
+    const lost = { code: 'publisher_lost', message: 'gone', retryable: true };
+    const [chat, turn] = after(turns, event('error', { ...lost, messageId: 'm' }));
+    same([chat.retryOf(turn), turn.messageId], [undefined, 'm']);
+  },
+
+  'what was told may be a part: nothing at all, or no beginning of an open turn'(turns) {
+    const [chat] = after(turns);
+    chat.ask('mine', 'why?');
+    same(chat.isPartial(), true);
+    chat.apply(token('c', 2));
+    same(chat.isPartial(), true);
+    chat.apply(event('turnStarted'));
+    same(chat.isPartial(), false);
+    same(after(turns, completed('all'))[0].isPartial(), false);
+  },
+
   'topics that show nothing, known or not, are passed over'(turns) {
     const [chat] = after(turns, event('cancel'), event('messageSaved'), event('action'), event('invented'));
     same(chat.rows, []);

@@ -11,12 +11,16 @@ import { reasonOf } from './rows.js';
 import { Conversation } from './turns.js';
 import { View, announce } from './view.js';
 
+/** Why a turn cannot be stopped that needs no stopping. */
+const OVER = new Set(['turn_closed', 'turn_not_started']);
+
 const [sessionId, isNew] = sessionFromAddress();
 const conversation = new Conversation();
-const view = new View(conversation, { ask, retry });
+const view = new View(conversation, { ask, retry, stop });
 const connection = new ConnectionIndicator(() => client.connect());
 const agents = new AgentIndicator();
 let caughtUp = false;
+let askedAgain = false; // for what the history no longer has
 
 const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
 const client = new EdgeStream(`${scheme}//${location.host}/ws/chat`, {
@@ -26,7 +30,7 @@ const client = new EdgeStream(`${scheme}//${location.host}/ws/chat`, {
   },
 });
 
-client.subscribe({ topic: 'agent.chat.*', key: sessionId, replay: 'snapshot' }, {
+const session = client.subscribe({ topic: 'agent.chat.*', key: sessionId, replay: 'history' }, {
   subscribed({ recovered }) {
     if (caughtUp && recovered !== true) conversation.beginResync();
   },
@@ -36,6 +40,11 @@ client.subscribe({ topic: 'agent.chat.*', key: sessionId, replay: 'snapshot' }, 
     if (caughtUp) announceEvent(message);
   },
   replayed() {
+    if (!caughtUp && !isNew && !askedAgain && conversation.isPartial()) {
+      askedAgain = true;
+      session.replay('snapshot');
+      return;
+    }
     caughtUp = true;
     conversation.endResync();
     view.ready();
@@ -71,7 +80,7 @@ function ask(text) {
 
 /** A message that was refused goes out again; one that was accepted is asked anew. */
 function retry(row) {
-  const question = row.kind === 'user' ? row : conversation.find('user', row.messageId);
+  const question = conversation.retryOf(row);
   if (question === undefined) return;
   if (question.state === 'failed') send(question.id, question.text);
   else ask(question.text);
@@ -91,8 +100,26 @@ async function send(messageId, text) {
   view.schedule();
 }
 
+function stop() {
+  for (const turn of conversation.openTurns()) if (!turn.stopping) cancel(turn);
+}
+
+async function cancel(turn) {
+  conversation.touch(turn, { stopping: true });
+  view.schedule();
+  try {
+    await client.publish('agent.chat.cancel', { sessionId, turnId: turn.id });
+  } catch (error) {
+    conversation.touch(turn, { stopping: false });
+    // It may have ended by itself in the meantime: that is what was wanted.
+    if (!OVER.has(error.code)) announce(`Not stopped. ${reasonOf(error)}`);
+    view.schedule();
+  }
+}
+
 function announceEvent({ topic, body }) {
-  if (topic === 'agent.chat.turnCompleted') announce(`Answer: ${body.fullText}`);
+  if (topic === 'agent.chat.turnCompleted' && body.finishReason === 'cancelled') announce('Stopped');
+  else if (topic === 'agent.chat.turnCompleted') announce(`Answer: ${body.fullText}`);
   else if (topic === 'agent.chat.error') announce(reasonOf(body));
 }
 

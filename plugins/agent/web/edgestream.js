@@ -13,6 +13,9 @@ const LONGEST_RETRY_MS = 20_000;
 /** A connection that stood this long was a good one: the next retry is a quick one again. */
 const STABLE_MS = 10_000;
 
+/** What a subscription is without a connection. `standing`: live events are for it. */
+const UNSUBSCRIBED = { id: 0, standing: false };
+
 /**
  * What a connection is doing:
  *   { phase: 'connecting' }
@@ -79,11 +82,19 @@ export class EdgeStream {
    * @param {{event: Function, subscribed?: Function, replayed?: Function, error?: Function}} on
    *   `event(message)`; `message.sub` is set where it is replayed. `subscribed({recovered})`:
    *   anything but true means that what follows, until `replayed()`, is the state anew.
+   * @returns {{replay: (replay: string) => void}} `replay` tells the past once more, and
+   *   otherwise. No live event is missed or comes twice meanwhile.
    */
   subscribe(options, on) {
-    const subscription = { options, on, id: 0, cursor: undefined, standing: false };
+    const subscription = { options, on, cursor: undefined, ...UNSUBSCRIBED };
     this.#subscriptions.add(subscription);
     if (this.#live) this.#send(this.#subscribing(subscription));
+    return {
+      replay: (replay) => {
+        subscription.cursor = undefined;
+        if (this.#live) this.#send(this.#subscribing(subscription, replay));
+      },
+    };
   }
 
   /**
@@ -111,10 +122,9 @@ export class EdgeStream {
     this.#socket.send(JSON.stringify(operations.length === 1 ? operations[0] : operations));
   }
 
-  #subscribing(subscription) {
-    const { topic, key, replay } = subscription.options;
+  #subscribing(subscription, replay = subscription.options.replay) {
+    const { topic, key } = subscription.options;
     subscription.id = ++this.#lastId;
-    subscription.standing = false;
     subscription.after = key === undefined ? undefined : subscription.cursor;
     const { id, after } = subscription;
     // JSON.stringify leaves out what is undefined, which is what the protocol wants.
@@ -277,7 +287,7 @@ export class EdgeStream {
     this.#retryTimer = 0;
     this.#live = false;
     this.#lastId = 0;
-    for (const subscription of this.#subscriptions) subscription.id = 0;
+    for (const subscription of this.#subscriptions) Object.assign(subscription, UNSUBSCRIBED);
     for (const publish of this.#unacknowledged) publish.id = 0;
     if (this.#socket === null) return;
     const socket = this.#socket;

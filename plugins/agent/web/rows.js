@@ -50,11 +50,11 @@ class Row {
 }
 
 class UserRow extends Row {
-  draw(row) {
+  draw(row, conversation) {
     setData(this.element, 'state', row.state);
     setText(this.part('bubble'), row.text);
     setText(this.part('caption'), { sending: 'Sending…', sent: 'Waiting for an agent…' }[row.state]);
-    this.drawProblem(row.problem, true);
+    this.drawProblem(row.problem, conversation.retryOf(row) !== undefined);
   }
 }
 
@@ -82,15 +82,16 @@ class TurnRow extends Row {
     const state = stateOf(turn);
     this.#drawText(turn);
     setData(this.element, 'state', state);
+    setData(this.element, 'stopping', turn.stopping ? '' : undefined);
     setData(this.element, 'gap', turn.gap ? '' : undefined);
     setData(this.element, 'hasText', this.#node.length > 0 ? '' : undefined);
-    setData(this.part('text'), 'writing', state === 'text' && !turn.textEnded ? '' : undefined);
+    setData(this.part('text'), 'writing', state === 'text' && !turn.textEnded && !turn.stopping ? '' : undefined);
     this.part('gap').hidden = !turn.gap;
     this.#drawReplyTo(conversation.replyTo(turn));
     this.#drawThinking(turn);
     this.#drawTools(turn);
     this.#drawProgress(turn.progress);
-    this.drawProblem(turn.problem, turn.problem?.retryable && turn.messageId !== undefined);
+    this.drawProblem(turn.problem, conversation.retryOf(turn) !== undefined);
     this.#drawEnd(turn);
   }
 
@@ -168,7 +169,8 @@ class TurnRow extends Row {
 
 function meta({ usage, finishReason }) {
   if (usage === null) return '';
-  const tokens = `${usage.outputTokens.toLocaleString()} tokens`;
+  const count = usage.outputTokens;
+  const tokens = count > 0 && `${count.toLocaleString()} ${count === 1 ? 'token' : 'tokens'}`;
   return [ENDINGS[finishReason], duration(usage.durationMs), tokens].filter(Boolean).join(' · ');
 }
 

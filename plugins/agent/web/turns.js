@@ -3,7 +3,10 @@
  * No DOM, no clock, no network: events go in, rows come out. Every event may come
  * again (a replay, a reconnect), and a turn may come in another form than at first
  * (its tokens merged, or its whole text at once): the rows end up the same.
+ * Which event changes what is in fold.js.
  */
+
+import { FOLD, end, freshTurn } from './fold.js';
 
 /**
  * @typedef {object} Problem   why something failed
@@ -24,6 +27,7 @@
  * @property {'turn'} kind
  * @property {string} id       its turnId
  * @property {string[]} pieces the text so far; a new array when it was not only added to
+ * @property {boolean} stopping somebody asked to stop it, and it has not ended yet
  * @property {boolean} gap     some of the text is missing until the turn is completed
  * @property {{id: string, name: string, state: 'running'|'done'|'failed', durationMs?: number}[]} tools
  *
@@ -69,13 +73,35 @@ export class Conversation {
 
   /** Steps were lost, and the state follows anew: which open turns will it still name? */
   beginResync() {
-    this.#missed = new Set(this.rows.filter((row) => row.kind === 'turn' && !row.ended));
+    this.#missed = new Set(this.openTurns());
   }
 
   /** What the state did not name, the broker no longer has: it would never end. */
   endResync() {
     for (const turn of this.#missed) end(this, turn, { problem: LOST });
     this.#missed.clear();
+  }
+
+  /** Whether the broker may know more than was told: nothing was, or an answer's middle. */
+  isPartial() {
+    const known = this.rows.some((row) => row.placed);
+    return !known || this.openTurns().some((turn) => turn.agentId === '');
+  }
+
+  /** The question to ask again for a row that failed; none if that was done already. */
+  retryOf(row) {
+    if (row.problem === null) return undefined;
+    const question = row.kind === 'user' ? row : this.find('user', row.messageId);
+    if (question === undefined || question.state === 'failed') return question;
+    if (!row.problem.retryable) return undefined;
+    const later = this.rows.slice(this.rows.indexOf(row) + 1);
+    return later.some(({ kind, text }) => kind === 'user' && text === question.text)
+      ? undefined : question;
+  }
+
+  /** The answers that are being written. */
+  openTurns() {
+    return this.rows.filter((row) => row.kind === 'turn' && !row.ended);
   }
 
   find(kind, id) {
@@ -122,7 +148,13 @@ export class Conversation {
     this.#byName.set(`${row.kind}:${row.id}`, row);
     this.rows.splice(row.placed ? this.#end() : this.rows.length, 0, row);
     this.changed.add(row);
+    if (row.kind === 'user') this.#reconsider();
     return row;
+  }
+
+  /** A question may be one that is asked again: then what failed offers that no more. */
+  #reconsider() {
+    for (const row of this.rows) if (row.problem) this.changed.add(row);
   }
 
   #move(row, to) {
@@ -170,131 +202,3 @@ function newTurn(id) {
   const turn = { kind: 'turn', id, agentId: '', messageId: undefined, placed: true };
   return Object.assign(turn, freshTurn());
 }
-
-/** A turn at its beginning; also what turnStarted sets a known one back to. */
-function freshTurn() {
-  return {
-    pieces: [],
-    nextIndex: 0,
-    waiting: true, // for text: nothing came yet, or a tool call came after it
-    textEnded: false,
-    gap: false,
-    tools: [],
-    thinking: '',
-    progress: null,
-    suggestions: [],
-    ended: false,
-    finishReason: 'stop',
-    problem: null,
-    usage: null,
-  };
-}
-
-function end(chat, turn, changes) {
-  const tools = turn.tools.map((tool) => (
-    tool.state === 'running' ? { ...tool, state: changes.problem ? 'failed' : 'done' } : tool
-  ));
-  chat.touch(turn, { ended: true, waiting: false, progress: null, tools, ...changes });
-}
-
-/** A turn's text, token by token. An event stands for `tokenCount` tokens from `tokenIndex` on. */
-function addTokens(turn, { token, tokenIndex, tokenCount = 1, isLast }) {
-  const next = tokenIndex + tokenCount;
-  if (tokenIndex === 0) {
-    Object.assign(turn, { pieces: [token], gap: false, textEnded: false });
-  } else if (tokenIndex === turn.nextIndex) {
-    turn.pieces.push(token);
-  } else if (next <= turn.nextIndex) {
-    return; // a repeat
-  } else {
-    // Some are missing, or it overlaps with what is here by an unknown number of
-    // characters. Show what is sure; turnCompleted brings the whole text.
-    turn.gap = true;
-    if (tokenIndex > turn.nextIndex) turn.pieces.push('…', token);
-  }
-  turn.nextIndex = next;
-  if (token !== '') turn.waiting = false;
-  if (isLast) Object.assign(turn, { textEnded: true, waiting: false });
-}
-
-/** Events of a turn that has ended are late repeats: only turnStarted opens it again. */
-function whileOpen(change) {
-  return (chat, body) => {
-    const turn = chat.turn(body);
-    chat.seen(turn);
-    if (turn.ended) return;
-    change(turn, body);
-    chat.touch(turn);
-  };
-}
-
-/** One entry for each `agent.chat.…` topic that shows. */
-const FOLD = {
-  userMessage(chat, { messageId, text }) {
-    chat.question(messageId, text);
-  },
-
-  userAudio(chat, { messageId }) {
-    chat.question(messageId, 'Voice message');
-  },
-
-  transcription(chat, { messageId, text }) {
-    chat.question(messageId, text);
-  },
-
-  turnStarted(chat, { turnId, agentId, messageId }) {
-    const turn = chat.touch(chat.turn({ turnId }), { agentId, messageId, ...freshTurn() });
-    chat.seen(turn);
-    const asked = chat.find('user', messageId);
-    if (asked !== undefined) chat.touch(asked, { state: 'answered', problem: null });
-  },
-
-  token: whileOpen(addTokens),
-
-  thinking: whileOpen((turn, { text }) => {
-    turn.thinking += text;
-  }),
-
-  toolCallStarted: whileOpen((turn, { toolCallId, toolName }) => {
-    if (turn.tools.some(({ id }) => id === toolCallId)) return;
-    turn.tools.push({ id: toolCallId, name: toolName, state: 'running' });
-    turn.waiting = true;
-  }),
-
-  toolCallCompleted: whileOpen((turn, { toolCallId, toolName = 'tool', error, durationMs }) => {
-    let tool = turn.tools.find(({ id }) => id === toolCallId);
-    if (tool === undefined) turn.tools.push((tool = { id: toolCallId, name: toolName }));
-    Object.assign(tool, { state: error === undefined ? 'done' : 'failed', durationMs });
-    turn.waiting = !turn.textEnded;
-  }),
-
-  progress: whileOpen((turn, { percent, message }) => {
-    turn.progress = { percent, message };
-  }),
-
-  suggestions(chat, body) {
-    chat.touch(chat.turn(body), { suggestions: body.questions });
-  },
-
-  turnCompleted(chat, body) {
-    const { fullText, finishReason = 'stop', inputTokens, outputTokens, durationMs } = body;
-    const turn = chat.turn(body);
-    chat.seen(turn);
-    const usage = { inputTokens, outputTokens, durationMs };
-    end(chat, turn, { pieces: [fullText], gap: false, problem: null, finishReason, usage });
-  },
-
-  error(chat, { turnId, messageId, code, message, retryable }, time) {
-    const problem = { code, message, retryable };
-    const asked = chat.find('user', messageId);
-    if (turnId !== undefined) {
-      const turn = chat.turn({ turnId });
-      chat.seen(turn);
-      end(chat, turn, { problem });
-    } else if (asked !== undefined) {
-      chat.touch(asked, { state: 'unanswered', problem });
-    } else {
-      chat.note(`${time}`, problem);
-    }
-  },
-};

@@ -18,11 +18,12 @@ export class View {
   #rows = byId('rows');
   #message = byId('message');
 
-  /** @param {{ask: (text: string) => void, retry: (row: object) => void}} actions */
+  /** @param {{ask: (text: string) => void, retry: (row: object) => void, stop: () => void}} actions */
   constructor(conversation, actions) {
     this.#conversation = conversation;
     this.#actions = actions;
     this.#wireComposer();
+    this.#wireStop();
     this.#wireScrolling();
     document.addEventListener('click', ({ target }) => this.#clicked(target.closest('button')));
   }
@@ -50,6 +51,7 @@ export class View {
     for (const row of changed) this.#drawRow(row);
     changed.clear();
     byId('empty').hidden = rows.length > 0 || !this.#ready;
+    this.#drawStop();
   }
 
   #drawRow(row) {
@@ -117,6 +119,35 @@ export class View {
     this.#message.style.height = `${this.#message.scrollHeight}px`;
   }
 
+  // --------------------------------------------------------------------- stop
+
+  #wireStop() {
+    document.addEventListener('keydown', (event) => {
+      if (event.key !== 'Escape' || event.isComposing || event.defaultPrevented) return;
+      if (byId('stop').hidden) return;
+      event.preventDefault();
+      this.#actions.stop();
+    });
+  }
+
+  /** There is something to stop while an answer is being written. */
+  #drawStop() {
+    const open = this.#conversation.openTurns();
+    const button = byId('stop');
+    const stopping = open.length > 0 && open.every((turn) => turn.stopping);
+    if (open.length === 0 && document.activeElement === button) this.#focusMessage();
+    button.hidden = open.length === 0;
+    byId('stop-hint').hidden = button.hidden || stopping;
+    // Not `disabled`, which would cost it the focus.
+    button.setAttribute('aria-disabled', `${stopping}`);
+    button.title = stopping ? 'Stopping…' : 'Stop (Esc)';
+  }
+
+  /** Elsewhere than at a keyboard it would only bring the on-screen one up. */
+  #focusMessage() {
+    if (matchMedia('(pointer: fine)').matches) this.#message.focus({ preventScroll: true });
+  }
+
   #ask(text) {
     this.#actions.ask(text);
     this.follow();
@@ -129,16 +160,14 @@ export class View {
     const { kind, id } = button.closest('.row')?.dataset ?? {};
     const row = this.#conversation.find(kind, id);
     if (button.id === 'jump') this.follow();
+    else if (button.id === 'stop') this.#actions.stop();
     else if (button.dataset.ask !== undefined) this.#ask(button.dataset.ask);
     else if (button.matches('.copy')) this.#copy(button, textOf(row));
     else if (button.matches('.feedback')) this.#rate(row, button.dataset.feedback);
     else if (button.matches('.retry')) this.#actions.retry(row);
     else return;
     // These buttons go away once they are pressed; the focus should not go with them.
-    // Elsewhere than at a keyboard it would only bring the on-screen one up.
-    if (button.matches('.retry, #jump, [data-ask]') && matchMedia('(pointer: fine)').matches) {
-      this.#message.focus({ preventScroll: true });
-    }
+    if (button.matches('.retry, #jump, [data-ask]')) this.#focusMessage();
   }
 
   #rate(turn, feedback) {
