@@ -58,6 +58,11 @@ class Flow:
         """Whether the peer has ever answered a ping."""
         return self._arrived > 0
 
+    @property
+    def asking(self) -> bool:
+        """Whether a ping is under way."""
+        return self._pinged > self._arrived
+
     def ping(self, written: int, now: float) -> bytes:
         """The payload of a ping behind `written` bytes, sent at `now`, in seconds."""
         self._pinged = written

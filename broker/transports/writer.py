@@ -122,6 +122,8 @@ class FrameWriter:
         """A pong came."""
         blocked = self.room <= 0
         self._flow.pong(payload, self.bytes, self._now())
+        if self._flow.limit <= self.bytes and not self._flow.asking and self.open:
+            self.ping()  # the bound has shrunk below what is under way: nothing else would ask
         if blocked:
             self._may_write()
 

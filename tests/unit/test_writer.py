@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
@@ -92,3 +94,38 @@ async def test_nor_is_who_gets_little_at_a_time(made, may_write):
         one.send(bytes(8000))
         one.ping()
     await lifted(one, may_write)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0.0, 3.0), min_size=1, max_size=40), st.integers(100, 60_000))
+def test_who_answers_every_ping_is_never_stuck(delays, size):
+    """However long each answer takes, and however much the bound shrinks by it: while there
+    is no room, a ping is under way, whose answer makes some."""
+    now = 0.0
+    protocol = ServerProtocol()
+    protocol.state = OPEN
+    one = FrameWriter(Sink(), protocol, lambda: now, lambda: None)
+    one._patience = object()  # none is needed: this peer answers
+    one.begin(binary=True)
+    for delay in delays * 3:
+        while one.room > 0:
+            one.send(bytes(size))
+        pings = take_pings(one._transport)
+        assert pings, "no room, and nothing that would make some"
+        for payload in pings:
+            now += delay
+            one.ponged(payload)
+
+
+def take_pings(sink):
+    """The payloads of the pings that were written, each of which is the last of its write."""
+    data, sink.data = bytes(sink.data), bytearray()
+    payloads = []
+    while data:
+        length, at = data[1], 2
+        if length == 126:
+            length, at = int.from_bytes(data[2:4], "big"), 4
+        if data[0] == 0x89:
+            payloads.append(data[at : at + length])
+        data = data[at + length :]
+    return payloads
