@@ -75,6 +75,9 @@ class MemoryEngine:
     """
 
     immediate = True
+    full = False
+    failure = None
+    pending = 0
 
     def __init__(self, history: History) -> None:
         self.epoch = secrets.token_hex(4)
@@ -103,10 +106,25 @@ class MemoryEngine:
                 self._failed(batch, Conflict(f"a stream is not at {expected} any more"))
                 return
         if batch.runs:
-            self._store(batch.runs)
+            self.store(batch.runs)
         self._delivered(batch)
 
-    def _store(self, runs: Sequence[list[Event]]) -> None:
+    def restore(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    def begin(self, position: int) -> None:
+        """Go on after a position, up to which nothing is retained; called before `store`."""
+        self._position = self._forgotten = position
+
+    def store(self, runs: Sequence[list[Event]]) -> None:
+        """Give events the next positions, and retain them."""
         segment = self._segment(runs[0][0].time)
         counts = segment.counts
         size = 0
