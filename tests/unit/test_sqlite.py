@@ -269,6 +269,22 @@ def test_a_failure_fails_all_that_waits(start, monkeypatch, error):
     assert engine.bodies() == start().bodies() == ["before", "after"]
 
 
+def test_a_full_file(start):
+    """SQLite's own error: what does not fit is refused, and all else is still there."""
+    engine = start()
+    engine.store(event(body="before"))
+    engine.engine._journal._open.execute("PRAGMA max_page_count = 20")  # until it is reopened
+    engine.append(event(body="x" * 1_000_000))
+    while engine.engine.failure is None:
+        engine.turn()
+    assert "full" in engine.engine.failure
+    assert len(engine.failed) == 1
+    while engine.engine.failure is not None:
+        engine.turn()
+    engine.store(event(body="after"))
+    assert engine.bodies() == start().bodies() == ["before", "after"]
+
+
 def test_what_was_stored_all_the_same_is_taken_back(start, monkeypatch):
     """A commit that failed for its sender is not there after the recovery."""
     engine = start()
