@@ -29,6 +29,8 @@ class _Log:
         last: the position of its newest event, retained or not.
         dropped: the position of the newest event that was let go.
         early: how many were let go while their segment is still there.
+        names: the dedupe names, each with the position of the last event that has it. (Two
+            have one where a stream was forgotten, and comes back with what a file has of it.)
     """
 
     __slots__ = ("dropped", "early", "events", "last", "names")
@@ -38,7 +40,7 @@ class _Log:
         self.last = 0
         self.dropped = dropped
         self.early = 0
-        self.names: set[str] = set()
+        self.names: dict[str, int] = {}
 
     def after(self, position: int, limit: int) -> list[Event]:
         first = bisect_right(self.events, position, key=_position)
@@ -51,7 +53,9 @@ class _Log:
         if gone:
             self.dropped = gone[-1].position
         if self.names:
-            self.names.difference_update([e.dedupe for e in gone if e.dedupe is not None])
+            for event in gone:
+                if event.dedupe is not None and self.names.get(event.dedupe) == event.position:
+                    del self.names[event.dedupe]
         return sum([len(event.raw) + OVERHEAD for event in gone])
 
 
@@ -138,7 +142,7 @@ class MemoryEngine:
                 event.position = position
                 size += len(event.raw)
                 if event.dedupe is not None:
-                    log.names.add(event.dedupe)
+                    log.names[event.dedupe] = position
             size += OVERHEAD * len(run)
             self._position = log.last = position
             log.events += run
