@@ -93,6 +93,17 @@ class History(_Section, frozen=True):
     streams: Positive = 100_000
 
 
+class Storage(_Section, frozen=True):
+    """Where a durable namespace is stored, and what its acks survive.
+
+    `file` is named relative to the configuration file's folder. With `sync` "normal" an ack
+    survives the end of the process; with "full" it survives the machine's as well.
+    """
+
+    file: str = ""
+    sync: Literal["normal", "full"] = "normal"
+
+
 class Server(_Section, frozen=True):
     """A named endpoint, `/ws/{name}`, and the namespaces that it reaches."""
 
@@ -104,11 +115,12 @@ class Namespace(_Section, frozen=True):
     """A set of topics under one name, and the plugin that owns them."""
 
     plugin: str
-    engine: Literal["memory"] = "memory"
+    engine: Literal["memory", "sqlite"] = "memory"
     weight: Positive = 1
     max_body_bytes: Positive = 256 << 10
     queue: Queue = Queue()
     history: History = History()
+    storage: Storage = Storage()
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -141,8 +153,10 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     overlay(data, Config, environ)
     config = _convert(data)
     _check_servers(config)
-    listen = _with_paths(config.listen, path.parent.absolute())
-    return msgspec.structs.replace(config, listen=listen)
+    folder = path.parent.absolute()
+    listen = _with_paths(config.listen, folder)
+    namespaces = _with_files(config.namespaces, folder)
+    return msgspec.structs.replace(config, listen=listen, namespaces=namespaces)
 
 
 def part(config: Config, servers: Collection[str]) -> Config:
@@ -205,6 +219,27 @@ def _with_paths(listen: Listen, folder: Path) -> Listen:
             raise ConfigError(f"listen.{name}", f"is missing: listen.{other} is nothing without it")
     whole = {name: str(folder / file) for name, file in files.items() if file}
     return msgspec.structs.replace(listen, **whole)
+
+
+def _with_files(namespaces: dict[str, Namespace], folder: Path) -> dict[str, Namespace]:
+    """`namespaces` with the whole paths of their files, each of which has one of its own."""
+    owners: dict[Path, str] = {}
+    whole = dict(namespaces)
+    for name, namespace in namespaces.items():
+        where, storage = f"namespaces.{name}.storage.file", namespace.storage
+        if namespace.engine == "memory":
+            if storage != Storage():
+                raise ConfigError(where, 'is nothing without engine = "sqlite"')
+            continue
+        if not storage.file:
+            raise ConfigError(where, 'is missing: engine = "sqlite" stores in a file')
+        file = folder / storage.file
+        owner = owners.setdefault(file.resolve(), name)
+        if owner != name:
+            raise ConfigError(where, f"{file} is the file of {owner!r} already")
+        storage = msgspec.structs.replace(storage, file=str(file))
+        whole[name] = msgspec.structs.replace(namespace, storage=storage)
+    return whole
 
 
 def _check_servers(config: Config) -> None:

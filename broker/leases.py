@@ -5,7 +5,7 @@ streams may be left alone. Then it is asked what the broker has to say: that a t
 publisher is lost, for one. What it says goes the way of every other event.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -17,6 +17,9 @@ from broker.fanout import Fanout
 from broker.plugin import Event, Plugin, Sender
 from broker.retained import Retained
 from broker.streams import Streams
+
+AGAIN = 1000
+"""How long after it could not be said, something is said again, in ms."""
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +67,11 @@ class Leases:
         self._deadlines = Deadlines(clock, call_later, self._due)
         plugin.started = clock.unix_ms()
 
+    def begin(self) -> None:
+        """Who is not connected is gone since now."""
+        self._plugin.started = self._clock.unix_ms()
+        self.watch()
+
     def join(self, member: Member) -> None:
         """A connection has a part in this namespace from now on."""
         sender = member.sender
@@ -85,8 +93,11 @@ class Leases:
             self._plugin.left(member.sender, self._clock.unix_ms())
             self.watch()
 
-    def watch(self) -> None:
-        """Look at the streams whose deadline may be another one now."""
+    def watch(self, *, again: bool = False) -> None:
+        """Look at the streams whose deadline may be another one now.
+
+        With `again`, what is overdue was tried, and is not tried at once again.
+        """
         changed = self._plugin.changed
         while changed:
             key = changed.pop()
@@ -94,7 +105,13 @@ class Leases:
             if stream is not None:
                 at = self._plugin.deadline(stream.head)
                 if at is not None:
-                    self._deadlines.set(key, at)
+                    now = self._clock.unix_ms()
+                    self._deadlines.set(key, now + AGAIN if again and at <= now else at)
+
+    def postpone(self, keys: Iterable[str]) -> None:
+        """Look at streams of which something could not be stored; what is due is in a while."""
+        self._plugin.changed.update(keys)
+        self.watch(again=True)
 
     def address(self, event: Event) -> None:
         """Let the one whom a delivered event is addressed to have it."""
@@ -119,5 +136,4 @@ class Leases:
             return
         if events:
             self._say(key, events)
-        self._plugin.changed.add(key)
-        self.watch()
+        self.postpone([key])

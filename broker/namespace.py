@@ -16,7 +16,7 @@ from msgspec import UNSET
 from broker import config
 from broker.clock import CallLater, Clock
 from broker.engines.base import Batch, Engine
-from broker.errors import Duplicate, Rejected
+from broker.errors import ConfigError, Duplicate, EdgestreamError, Rejected
 from broker.fanout import Fanout
 from broker.ingress import Ingress, Intake, Publisher
 from broker.leases import Leases
@@ -66,8 +66,38 @@ class Namespace:
         self.accepted = 0
         self.overruns = 0
         self._clock = clock
+        self._wake = wake
+        self._complaint = ""
         self._unsettled: set[tuple[str, str]] = set()  # dedupe names on their way to the engine
         engine.open(self._delivered, self._failed)
+
+    def restore(self) -> None:
+        """Go on from what was stored before this process: streams, and what is due in them.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        try:
+            self.engine.restore()
+        except EdgestreamError as error:
+            raise ConfigError(f"namespaces.{self.name}.storage.file", str(error)) from None
+        self.engine.trim(self._clock.unix_ms())
+        self.retained.position = self.engine.position
+        retained = self.engine.keys()
+        for key in retained:
+            self.streams.keep(self.streams.open(key))
+        self.streams.forget_some()
+        self.leases.begin()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something waits that can be handled now."""
+        return self.intake.messages > 0 and not self.engine.full
+
+    @property
+    def settled(self) -> bool:
+        """Whether every publish that came has been answered."""
+        return not self.intake.messages and not self.engine.pending
 
     def enqueue(self, ingress: Ingress, message: Publish) -> None:
         """Queue one publish of a connection.
@@ -92,7 +122,7 @@ class Namespace:
         now = self._clock.unix_ms()
         turns = intake.fresh or intake.ready
         late = False
-        while turns and not late:
+        while turns and not late and not self.engine.full:
             batch = Batch([], [], {}, [])
             while turns and len(batch.ids) < BATCH and not late:
                 ingress = turns.popleft()
@@ -222,7 +252,7 @@ class Namespace:
             if not immediate:
                 committed = self.streams[run[0].key].committed
                 for event in run:
-                    self.plugin.apply(committed, event)
+                    self.plugin.follow(committed, event)
             self.retained.position = run[-1].position
             deliver(run)
             if run[0].topic in addressed:
@@ -231,15 +261,17 @@ class Namespace:
             for event in run:
                 event.body = None  # `raw` stays; see `Streams.decode`
         self.accepted += len(batch.ids)
+        self._complaint = ""
         self._settle(batch)
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         """A batch could not be stored: tell its senders, and rebuild the heads it moved."""
-        log.warning("append failed", namespace=self.name, events=len(batch.ids), why=str(error))
+        if self._complaint != str(error):  # said once, until something can be stored again
+            self._complaint = str(error)
+            log.warning("append failed", namespace=self.name, events=len(batch.ids), why=str(error))
         for key in batch.expected:
             self.streams.rebuild(key)
-        self.plugin.changed.update(batch.expected)
-        self.leases.watch()
+        self.leases.postpone(batch.expected)
         refusal = Rejected("internal", "the message could not be stored")
         refused = zip(batch.events, batch.ids, strict=True)
         for ingress, count, _ in batch.origins:
@@ -257,6 +289,8 @@ class Namespace:
             if answered:
                 ingress.receipts.done = answered
                 ingress.publisher.acknowledge()
+        if self.intake.messages:
+            self._wake()  # the engine may have been full
 
 
 def _are_neighbours(first: Event, event: Event) -> bool:

@@ -167,6 +167,10 @@ class Plugin(Generic[State]):
     def apply(self, state: State, event: Event) -> None:
         """Fold one accepted event into `state`. It must not fail."""
 
+    def follow(self, state: State, event: Event) -> None:
+        """`apply`, to a state of which nothing depends: another has had the event already."""
+        self.apply(state, event)
+
     def at_rest(self, state: State) -> bool:
         """Whether a stream may be forgotten when there are too many."""
         return True

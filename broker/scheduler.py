@@ -77,7 +77,7 @@ class Scheduler:
         or of a quiet publisher, waits for nobody's backlog.
         """
         self.read_room = READ_BYTES
-        busy = [namespace for namespace in self.namespaces if namespace.intake.messages]
+        busy = [namespace for namespace in self.namespaces if namespace.busy]
         if len(busy) > 1:
             busy.sort(key=_backlog)
         for fresh in (True, False):
@@ -99,7 +99,7 @@ class Scheduler:
     def _busy(self) -> bool:
         for namespace in self.namespaces:
             intake = namespace.intake
-            if intake.messages or (intake.held and intake.has_room):
+            if namespace.busy or (intake.held and intake.has_room):
                 return True
         return False
 

@@ -17,7 +17,10 @@ import uvloop
 from broker import __version__, config
 from broker.auth import Authenticator
 from broker.clock import Clock, SystemClock
+from broker.engines import journal
+from broker.engines.base import Engine
 from broker.engines.memory import MemoryEngine
+from broker.engines.sqlite import SqliteEngine
 from broker.errors import ERRORS, ConfigError, ErrorInfo
 from broker.logs import configure
 from broker.metrics import BrokerCollector, LoopLag, exposition
@@ -46,6 +49,21 @@ def check(settings: config.Config) -> None:
     """
     load_plugins(settings)
     check_tls(settings.listen)
+    for name, namespace in settings.namespaces.items():
+        if namespace.engine == "sqlite":
+            check_file(name, namespace.storage)
+
+
+def check_file(name: str, storage: config.Storage) -> None:
+    """Find out whether a namespace's file may be used.
+
+    Raises:
+        ConfigError: it may not.
+    """
+    try:
+        journal.check(storage)
+    except journal.Broken as error:
+        raise ConfigError(f"namespaces.{name}.storage.file", str(error)) from None
 
 
 def run(settings: config.Config, servers: Collection[str] = ()) -> int:
@@ -162,7 +180,12 @@ class Broker:
 
     def _namespace(self, name: str, scheduler: Scheduler) -> Namespace:
         settings, plugin = self.settings.namespaces[name], self._plugins[name]
-        engine = MemoryEngine(settings.history)
+        engine: Engine
+        if settings.engine == "sqlite":
+            post = self._loop.call_soon_threadsafe
+            engine = SqliteEngine(settings.storage, settings.history, post)
+        else:
+            engine = MemoryEngine(settings.history)
         wake, call_later = scheduler.wake, self._loop.call_later
         return Namespace(name, settings, plugin, engine, self._clock, wake, call_later)
 
@@ -173,13 +196,20 @@ class Broker:
         return port
 
     async def start(self) -> None:
-        """Listen.
+        """Go on from what is stored, and listen.
 
         Raises:
-            ConfigError: the address is not to be had.
+            ConfigError: the address is not to be had, or a file cannot be used.
         """
         listen = self.settings.listen
         bound = bind(listen.host, listen.port)
+        try:
+            for namespace in self.shared.router.namespaces:
+                namespace.restore()
+        except BaseException:
+            bound.close()
+            self._close_engines()
+            raise
         self._http = HttpServer(self._uvicorn_config())
         self._serving = self._loop.create_task(self._http.serve([bound]))
         while not self._http.started:
@@ -220,6 +250,7 @@ class Broker:
         left = len(sessions)
         self._http.exit.set()
         await self._serving
+        self._close_engines()
         log.info("stopped", cut_off=left)
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
@@ -227,8 +258,12 @@ class Broker:
             await asyncio.sleep(DRAIN_POLL)  # only while the broker ends: nothing to wake us
 
     def _handled(self) -> bool:
-        """Whether every publish that was read is handled."""
-        return not any(n.intake.messages for n in self.shared.router.namespaces)
+        """Whether every publish that was read is handled, and stored."""
+        return all(namespace.settled for namespace in self.shared.router.namespaces)
+
+    def _close_engines(self) -> None:
+        for namespace in self.shared.router.namespaces:
+            namespace.engine.close()
 
     def _let_go(self, leaving: set[Connected]) -> set[Connected]:
         """Say goodbye to those of `leaving` that have got everything; the others are left."""
@@ -259,7 +294,12 @@ class Broker:
         return WebSocketConnection(self.shared, server_state.connections)
 
     def _not_ready(self) -> str | None:
-        return "shutting down" if self._stopping else None
+        if self._stopping:
+            return "shutting down"
+        for namespace in self.shared.router.namespaces:
+            if namespace.engine.failure is not None:
+                return f"{namespace.name} cannot store: {namespace.engine.failure}"
+        return None
 
     def _trim(self) -> None:
         now = self._clock.unix_ms()

@@ -74,8 +74,10 @@ class Streams:
         """
         if key:
             check_key(key)
-        head = self._fold(key)
-        committed = head if self._engine.immediate else self._fold(key)
+        head = committed = self._plugin.initial()
+        if not self._engine.immediate:
+            committed = self._plugin.initial()
+        self._fold(key, head, committed)
         return Stream(key, head, committed, self._engine.last(key))
 
     def rebuild(self, key: str) -> None:
@@ -113,13 +115,13 @@ class Streams:
         """Give a retained event its body, for as long as it is looked at."""
         event.body, _ = self.body_type(event.topic).decode(event.raw, event.codec)
 
-    def _fold(self, key: str) -> Any:
-        state = self._plugin.initial()
+    def _fold(self, key: str, head: Any, committed: Any) -> None:
         after = self._engine.floor(key)
         while events := self._engine.read(key, after, READ_EVENTS):
             for event in events:
                 self.decode(event)
-                self._plugin.apply(state, event)
+                self._plugin.apply(head, event)
+                if committed is not head:
+                    self._plugin.follow(committed, event)
                 event.body = None
             after = events[-1].position
-        return state

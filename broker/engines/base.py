@@ -45,15 +45,43 @@ class Engine(Protocol):
         epoch: names this numbering of positions. Another one means that cursors
             from before say nothing any more.
         immediate: whether `append` has delivered or failed when it returns.
+        position: that of the last event that was delivered.
+        pending: how many batches are neither delivered nor failed.
+        full: so much is pending that nothing should be appended before some of it is not.
+        failure: why nothing can be stored now, or None. Then everything fails at once.
     """
 
-    epoch: str
     immediate: bool
+
+    @property
+    def epoch(self) -> str: ...
+
+    @property
+    def position(self) -> int: ...
+
+    @property
+    def pending(self) -> int: ...
+
+    @property
+    def full(self) -> bool: ...
+
+    @property
+    def failure(self) -> str | None: ...
 
     def open(
         self, delivered: Callable[[Batch], None], failed: Callable[[Batch, Exception], None]
     ) -> None:
         """Say where batches go; called once, before anything else."""
+
+    def restore(self) -> None:
+        """Go on from what was stored before; called once, before any `append`.
+
+        Raises:
+            EdgestreamError: that cannot be read.
+        """
+
+    def close(self) -> None:
+        """Store what is pending, and end."""
 
     def append(self, batch: Batch) -> None:
         """Give the batch's events their positions, and store them.

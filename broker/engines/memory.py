@@ -29,6 +29,8 @@ class _Log:
         last: the position of its newest event, retained or not.
         dropped: the position of the newest event that was let go.
         early: how many were let go while their segment is still there.
+        names: the dedupe names, each with the position of the last event that has it. (Two
+            have one where a stream was forgotten, and comes back with what a file has of it.)
     """
 
     __slots__ = ("dropped", "early", "events", "last", "names")
@@ -38,7 +40,7 @@ class _Log:
         self.last = 0
         self.dropped = dropped
         self.early = 0
-        self.names: set[str] = set()
+        self.names: dict[str, int] = {}
 
     def after(self, position: int, limit: int) -> list[Event]:
         first = bisect_right(self.events, position, key=_position)
@@ -51,7 +53,9 @@ class _Log:
         if gone:
             self.dropped = gone[-1].position
         if self.names:
-            self.names.difference_update([e.dedupe for e in gone if e.dedupe is not None])
+            for event in gone:
+                if event.dedupe is not None and self.names.get(event.dedupe) == event.position:
+                    del self.names[event.dedupe]
         return sum([len(event.raw) + OVERHEAD for event in gone])
 
 
@@ -75,6 +79,9 @@ class MemoryEngine:
     """
 
     immediate = True
+    full = False
+    failure = None
+    pending = 0
 
     def __init__(self, history: History) -> None:
         self.epoch = secrets.token_hex(4)
@@ -103,10 +110,25 @@ class MemoryEngine:
                 self._failed(batch, Conflict(f"a stream is not at {expected} any more"))
                 return
         if batch.runs:
-            self._store(batch.runs)
+            self.store(batch.runs)
         self._delivered(batch)
 
-    def _store(self, runs: Sequence[list[Event]]) -> None:
+    def restore(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    def begin(self, position: int) -> None:
+        """Go on after a position, up to which nothing is retained; called before `store`."""
+        self._position = self._forgotten = position
+
+    def store(self, runs: Sequence[list[Event]]) -> None:
+        """Give events the next positions, and retain them."""
         segment = self._segment(runs[0][0].time)
         counts = segment.counts
         size = 0
@@ -120,7 +142,7 @@ class MemoryEngine:
                 event.position = position
                 size += len(event.raw)
                 if event.dedupe is not None:
-                    log.names.add(event.dedupe)
+                    log.names[event.dedupe] = position
             size += OVERHEAD * len(run)
             self._position = log.last = position
             log.events += run

@@ -77,6 +77,9 @@ class ChatPlugin(Plugin[sessions.Session]):
         turns.apply(state, event)
         self._note(state, event, before)
 
+    def follow(self, state: sessions.Session, event: Event) -> None:
+        turns.apply(state, event)
+
     def _note(self, state: sessions.Session, event: Event, before: Sender | None) -> None:
         """Note what depends on whom now, where the event's turn belonged to `before`."""
         key = event.key

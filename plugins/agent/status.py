@@ -67,15 +67,21 @@ class StatusPlugin(Plugin[LastStatus]):
             raise Duplicate
 
     def apply(self, state: LastStatus, event: Event) -> None:
+        before = [*state.attached.values()]
+        self.follow(state, event)
+        if state.attached:
+            self._presence.matters(event.sender, event.key)
+        else:
+            for sender in before:
+                self._presence.settled(sender, event.key)
+        self.changed.add(event.key)
+
+    def follow(self, state: LastStatus, event: Event) -> None:
         state.event = event
         if event.sender is BROKER or event.body.status == "offline":
-            for sender in [*state.attached.values()]:
-                self._presence.settled(sender, event.key)
             state.attached.clear()
         else:
             state.attached[event.sender.identity] = event.sender
-            self._presence.matters(event.sender, event.key)
-        self.changed.add(event.key)
 
     def _detach(self, state: LastStatus, event: Event) -> None:
         state.attached.pop(event.sender.identity, None)

@@ -155,9 +155,9 @@ def apply(session: Session, event: Event) -> None:
     rule = RULES[event.topic]
     if rule.apply is not None:
         turn_id = body.turnId
-        if turn_id is UNSET:
-            return
-        turn = session.turns[turn_id]
+        turn = None if turn_id is UNSET else session.turns.get(turn_id)
+        if turn is None:
+            return  # or its beginning is not retained any more
         turn.seen = event.time
         if rule.owned and event.sender is not BROKER:
             turn.owner = event.sender

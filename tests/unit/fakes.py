@@ -148,6 +148,8 @@ class LateEngine:
 
     immediate = False
     epoch = "late"
+    full = False
+    failure: str | None = None
 
     def __init__(self) -> None:
         self.events: dict[str, list[Event]] = {}
@@ -162,7 +164,20 @@ class LateEngine:
     ) -> None:
         self._delivered, self._failed = delivered, failed
 
+    def restore(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def pending(self) -> int:
+        return len(self.waiting)
+
     def append(self, batch: Batch) -> None:
+        if self.failure is not None:
+            self._failed(batch, OSError(self.failure))
+            return
         for key, expected in batch.expected.items():
             assert self.last(key) == expected, "not what the head has"
         for event in batch.events:

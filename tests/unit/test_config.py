@@ -288,3 +288,50 @@ def test_tls_files_that_cannot_be_used(tmp_path, identity, certificate, key, whe
     told = mistake(tmp_path, text)
     assert told[0] == f"listen.{where}"
     assert why in told[1]
+
+
+STORED = """
+[servers.s]
+namespaces = ["a", "b"]
+[namespaces.a]
+plugin = "open"
+engine = "sqlite"
+[namespaces.a.storage]
+file = "a.db"
+[namespaces.b]
+plugin = "open"
+engine = "sqlite"
+[namespaces.b.storage]
+file = "sub/b.db"
+"""
+
+
+def test_storage_files_are_beside_the_configuration(tmp_path):
+    """Each namespace has one of its own, in a folder that is there; checking makes none."""
+    (tmp_path / "sub").mkdir()
+    loaded = load(tmp_path, STORED)
+    check(loaded)
+    assert loaded.namespaces["a"].storage.file == str(tmp_path / "a.db")
+    assert loaded.namespaces["b"].storage.file == str(tmp_path / "sub" / "b.db")
+    assert not (tmp_path / "a.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "why"),
+    [
+        ("sub/b.db", "./sub/../a.db", "b.storage.file", "the file of 'a' already"),
+        ("sub/b.db", "", "b.storage.file", "is missing"),
+        ("sub/b.db", "none/b.db", "b.storage.file", "there is no folder"),
+        ("sub/b.db", "sub", "b.storage.file", "Is a directory"),
+        ("sub/b.db", "config.toml", "b.storage.file", "no SQLite database"),
+        ('"sqlite"', '"memory"', "a.storage.file", 'is nothing without engine = "sqlite"'),
+        ('"sqlite"', '"postgres"', "a.engine", "invalid enum"),
+        ('file = "a.db"', 'file = "a.db"\nsync = "off"', "a.storage.sync", "invalid enum"),
+    ],
+)
+def test_storage_that_cannot_be(tmp_path, old, new, where, why):
+    """The setting is named, and what is wrong with it."""
+    (tmp_path / "sub").mkdir()
+    told = mistake(tmp_path, STORED.replace(old, new))
+    assert told[0] == f"namespaces.{where}"
+    assert why in told[1]

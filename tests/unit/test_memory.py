@@ -26,7 +26,7 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.engine = MemoryEngine(History(events=LIMIT, bytes=BYTES, age=AGE))
+        self.engine = self.make(History(events=LIMIT, bytes=BYTES, age=AGE))
         self.delivered = []
         self.failed = []
         self.engine.open(self.delivered.append, lambda batch, why: self.failed.append(why))
@@ -34,6 +34,13 @@ class Model(RuleBasedStateMachine):
         self.now = 1000
         self.largest = 0
         self.last = dict.fromkeys(KEYS, 0)
+
+    def make(self, history):
+        """The engine."""
+        return MemoryEngine(history)
+
+    def settle(self):
+        """Let the engine commit."""
 
     def batch(self, events):
         expected = {e.key: self.last[e.key] for e in events}
@@ -56,6 +63,7 @@ class Model(RuleBasedStateMachine):
             )
         before = len(self.delivered)
         self.engine.append(self.batch(events))
+        self.settle()
         assert len(self.delivered) == before + 1
         previous = max(self.last.values())
         for stored in events:

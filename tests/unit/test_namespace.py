@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from plugins.agent.chat import ChatPlugin
 from plugins.agent.leases import ChatOptions
 
-from .fakes import FakePublisher, LateEngine, namespace, publish, say
+from .fakes import FakePublisher, LateEngine, Timers, namespace, publish, say
 
 TURN = {"sessionId": "s", "turnId": "t", "agentId": "a"}
 START = publish("agent.chat.turnStarted", TURN)
@@ -167,3 +167,72 @@ def test_a_plugin_that_fails_fails_one_message():
     say(target, publisher, bad, publish("agent.chat.turnStarted", TURN, 2))
     assert publisher.errors == [(1, "internal")]
     assert publisher.acked == 2
+
+
+def test_a_full_engine_makes_publishers_wait():
+    """What came waits in its queue, is no work for the loop, and is handled in the end."""
+    target, publisher = namespace(engine=LateEngine()), FakePublisher()
+    target.engine.full = True
+    say(target, publisher, publish("workflow.a", 1, 1))
+    assert not target.busy
+    assert not target.settled
+    assert not target.engine.waiting
+    target.engine.full = False
+    assert target.busy
+    target.run(float("inf"))
+    assert not target.settled
+    target.engine.commit()
+    assert target.settled
+    assert publisher.acked == 1
+
+
+def test_what_the_broker_cannot_say_it_says_again():
+    """A turn that is over while nothing can be stored ends once something can."""
+    timers = Timers()
+    plugin = ChatPlugin("agent.chat", ChatOptions(grace=5))
+    target, publisher = namespace(plugin, LateEngine(), timers), FakePublisher()
+    target.leases.join(publisher)
+    say(target, publisher, START)
+    target.engine.commit()
+    target.leases.leave(publisher)
+    target.engine.failure = "the disk is full"
+    timers.pass_(60)
+    assert timers.waiting <= 2  # and the loop is left alone meanwhile
+    target.engine.failure = None
+    timers.pass_(1)
+    target.engine.commit()
+    assert [topic for topic, _ in told(target)][-1] == "error"
+    timers.pass_(1000)
+    assert not target.engine.waiting
+    assert not timers.waiting
+
+
+def test_a_late_commit_forgets_nobody():
+    """Between the commits of an owner's two turns, it is known that a turn waits for it."""
+    timers = Timers()
+    plugin = ChatPlugin("agent.chat", ChatOptions(grace=5))
+    target, owner = namespace(plugin, LateEngine(), timers), FakePublisher()
+    target.leases.join(owner)
+    timers.pass_(100)
+    end = {"sessionId": "s", "turnId": "t", "code": "x", "message": "", "retryable": False}
+    say(target, owner, START)
+    say(target, owner, publish("agent.chat.error", end))
+    say(target, owner, publish("agent.chat.turnStarted", {**TURN, "turnId": "u"}))
+    target.engine.commit(2)
+    target.leases.leave(owner)
+    target.engine.commit()
+    timers.pass_(4.9)
+    assert not target.engine.waiting
+    timers.pass_(0.2)
+    assert target.engine.waiting
+
+
+def test_a_turn_without_its_beginning_is_left_out():
+    """Where the history has let go of the turnStarted, the rest folds to nothing."""
+    target, publisher = chat(), FakePublisher()
+    say(target, publisher, START)
+    say(target, publisher, token(0))
+    target.engine.commit(2)
+    del target.engine.events["s"][0]
+    target.streams.rebuild("s")
+    assert told(target) == []
