@@ -8,6 +8,7 @@ What can be read is what was committed, and is in memory as well, within the sam
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -302,17 +303,21 @@ class _Writer(threading.Thread):
         self._told.tell(self._told.lost, error)
         room = sum([len(order.blob) for order in orders if type(order) is _Write])
         last: int | None = None
+        due = 0.0  # when the next try is, whatever else comes until then
         while not self._over:
+            pause = None if last is None else max(0.0, due - time.monotonic())
             try:
-                order = self._orders.get(timeout=None if last is None else self._retry)
+                order = self._orders.get(timeout=pause)
             except Empty:
                 assert last is not None
                 try:
                     self._journal.reopen(last, room)
                 except Broken:
+                    due = time.monotonic() + self._retry
                     continue
                 self._told.tell(self._told.recovered)
                 return
             if type(order) is _Retry:
                 last = order.last
+                due = time.monotonic() + self._retry
             self._over = type(order) is _Close

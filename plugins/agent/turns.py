@@ -122,7 +122,7 @@ def validate(session: Session, event: Event, away: Callable[[Sender], bool]) -> 
         raise Rejected("turn_not_started", f"turn {turn_id!r} was not started")
     mine = turn.owner.is_same(event.sender) or _may_take_over(turn, event.sender, away)
     if rule.repeats is not None and rule.repeats(turn, body):
-        if mine and rule.owned:
+        if mine and rule.owned and not turn.owner.is_same(event.sender):
             turn.owner = event.sender  # a repeat is a sign of life as well
         raise Duplicate
     if turn.ending is not None and rule.turn is OPEN:
@@ -159,7 +159,7 @@ def apply(session: Session, event: Event) -> None:
         if turn is None:
             return  # or its beginning is not retained any more
         turn.seen = event.time
-        if rule.owned and event.sender is not BROKER:
+        if rule.owned and not turn.owner.is_same(event.sender) and event.sender is not BROKER:
             turn.owner = event.sender
         rule.apply(turn, event)
         if rule.ends:
