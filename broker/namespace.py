@@ -25,6 +25,7 @@ from broker.plugin import Event, Plugin
 from broker.retained import Retained
 from broker.streams import Streams
 from broker.topics import check_key
+from broker.upkeep import Upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -63,13 +64,15 @@ class Namespace:
         self.leases = Leases(
             plugin, self.streams, self.retained, self.fanout, clock, call_later, self.say
         )
+        self.upkeep = Upkeep(plugin, engine, self.streams, self.retained, clock, call_later)
         self.accepted = 0
         self.overruns = 0
         self._clock = clock
         self._wake = wake
         self._complaint = ""
         self._unsettled: set[tuple[str, str]] = set()  # dedupe names on their way to the engine
-        engine.open(self._delivered, self._failed)
+        self._noted = plugin.addressed | plugin.closing
+        engine.open(self._delivered, self._failed, self.streams.essence)
 
     def restore(self) -> None:
         """Go on from what was stored before this process: streams, and what is due in them.
@@ -78,15 +81,12 @@ class Namespace:
             ConfigError: it cannot be read.
         """
         try:
-            self.engine.restore()
+            self.streams.restore()
         except EdgestreamError as error:
             raise ConfigError(f"namespaces.{self.name}.storage.file", str(error)) from None
-        self.engine.trim(self._clock.unix_ms())
         self.retained.position = self.engine.position
-        retained = self.engine.keys()
-        for key in retained:
-            self.streams.keep(self.streams.open(key))
         self.streams.forget_some()
+        self.upkeep.begin()
         self.leases.begin()
 
     @property
@@ -246,7 +246,7 @@ class Namespace:
     def _delivered(self, batch: Batch) -> None:
         """A batch is committed: to its readers, and its senders may know."""
         deliver = self.fanout.deliver
-        addressed = self.plugin.addressed
+        noted = self._noted
         immediate = self.engine.immediate
         for run in batch.runs:
             if not immediate:
@@ -255,14 +255,21 @@ class Namespace:
                     self.plugin.follow(committed, event)
             self.retained.position = run[-1].position
             deliver(run)
-            if run[0].topic in addressed:
-                for event in run:
-                    self.leases.address(event)
+            if run[0].topic in noted:
+                self._note(run)
             for event in run:
                 event.body = None  # `raw` stays; see `Streams.decode`
         self.accepted += len(batch.ids)
         self._complaint = ""
         self._settle(batch)
+
+    def _note(self, run: Sequence[Event]) -> None:
+        """Events of which there is more to do than to deliver them."""
+        if run[0].topic in self.plugin.addressed:
+            for event in run:
+                self.leases.address(event)
+        if run[0].topic in self.plugin.closing:
+            self.upkeep.closed(run[0].key)
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         """A batch could not be stored: tell its senders, and rebuild the heads it moved."""

@@ -112,6 +112,8 @@ class Plugin(Generic[State]):
         addressed: the topics of events that may have a `recipient`.
         changed: the keys of streams whose `deadline` may be another one since they were last
             taken out: the plugin puts them in.
+        closing: the topics of events with which something ends, of which the events before it
+            can be compacted (`settled`), `compact_after` ms later; None for never.
         started: when it began to be told who is connected, in Unix ms.
         retained: its last events are its state, so that a subscription without
             ``replay`` gets a snapshot as well.
@@ -123,6 +125,8 @@ class Plugin(Generic[State]):
     retained: ClassVar[bool] = False
     leases: ClassVar[bool] = False
     addressed: ClassVar[frozenset[str]] = frozenset()
+    closing: ClassVar[frozenset[str]] = frozenset()
+    compact_after: int | None = None
     latest: bool = False
 
     def __init__(self, namespace: str, options: Any) -> None:
@@ -165,7 +169,11 @@ class Plugin(Generic[State]):
         """
 
     def apply(self, state: State, event: Event) -> None:
-        """Fold one accepted event into `state`. It must not fail."""
+        """Fold one accepted event into `state`. It must not fail.
+
+        An event that `essence` was made of may be folded again behind it, with all that
+        follow: that changes nothing.
+        """
 
     def follow(self, state: State, event: Event) -> None:
         """`apply`, to a state of which nothing depends: another has had the event already."""
@@ -182,6 +190,16 @@ class Plugin(Generic[State]):
         ended after it, as far as the state still tells, and what is still open.
         """
         return ()
+
+    def essence(self, state: State) -> Iterable[Event]:
+        """What there has to be of `state` when what it was folded from is not retained any
+        more, as events that can be folded (`apply`) to it again; nothing, if it may be lost."""
+        return self.snapshot(state)
+
+    def settled(self, state: State, before: int) -> int:
+        """The position up to which nobody is likely to go on from between events that can be
+        merged: what they belong to has ended before that time, in Unix ms."""
+        return 0
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         """Events of one stream, neighbours, with those joined that lose nothing by it."""

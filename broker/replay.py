@@ -216,9 +216,10 @@ class History:
         try:
             read, reached = read_some(source, key, after)
         except Gone:
-            if self._after is not None:
+            floor = source.floor(key)
+            if self._after is not None or after >= floor:
                 raise
-            read, reached = read_some(source, key, source.floor(key))
+            read, reached = read_some(source, key, floor)
         if read and read[-1].position > self._until:
             reached = None
         until, pattern = self._until, self._wanted.pattern

@@ -1,7 +1,10 @@
 """What a namespace retains, as its readers see it: see `lane.Source`."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
+
+from msgspec import Raw
 
 from broker.codec import Codec
 from broker.engines.base import Engine
@@ -48,6 +51,18 @@ class Retained:
             event.body = None
         return merged
 
+    def compact(self, run: Sequence[Event]) -> Sequence[Event]:
+        """The same, to be retained. What has a dedupe name stays what it is."""
+        compacted: list[Event] = []
+        for named, group in groupby(run, lambda event: event.dedupe is not None):
+            events = list(group)
+            compacted += events if named else self.merge(events)
+        for event in compacted:
+            if event.body is not None:
+                event.body = None
+                event.raw = Raw(bytes(memoryview(event.raw)))  # the encoder's has room to spare
+        return compacted
+
     def encode(
         self,
         events: Sequence[Event],
@@ -63,7 +78,7 @@ class Retained:
         return f"{self._engine.epoch}.{position}"
 
     def resume(self, key: str, cursor: str) -> tuple[int, bool]:
-        """A cursor's position in a stream, and whether everything after it is retained.
+        """A cursor's position in a stream, and whether one can go on from there.
 
         One that is not of this numbering counts as before the first retained event.
         """
@@ -73,4 +88,4 @@ class Retained:
         position = int(number[:20])
         if position > self.position:
             return 0, False
-        return position, position >= self.floor(key)
+        return position, self._engine.whole(key, position)

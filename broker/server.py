@@ -17,7 +17,7 @@ import uvloop
 from broker import __version__, config
 from broker.auth import Authenticator
 from broker.clock import Clock, SystemClock
-from broker.engines import journal
+from broker.engines import file
 from broker.engines.base import Engine
 from broker.engines.memory import MemoryEngine
 from broker.engines.sqlite import SqliteEngine
@@ -37,7 +37,6 @@ from broker.transports.websocket import WebSocketConnection
 
 log = structlog.get_logger(__name__)
 
-TRIM_PERIOD = 1.0
 DRAIN_POLL = 0.01
 
 
@@ -61,8 +60,8 @@ def check_file(name: str, storage: config.Storage) -> None:
         ConfigError: it may not.
     """
     try:
-        journal.check(storage)
-    except journal.Broken as error:
+        file.check(storage)
+    except file.Broken as error:
         raise ConfigError(f"namespaces.{name}.storage.file", str(error)) from None
 
 
@@ -183,7 +182,8 @@ class Broker:
         engine: Engine
         if settings.engine == "sqlite":
             post = self._loop.call_soon_threadsafe
-            engine = SqliteEngine(settings.storage, settings.history, post)
+            cold = None if plugin.compact_after is None else 2 * plugin.compact_after
+            engine = SqliteEngine(settings.storage, settings.history, post, cold)
         else:
             engine = MemoryEngine(settings.history)
         wake, call_later = scheduler.wake, self._loop.call_later
@@ -218,7 +218,8 @@ class Broker:
             await asyncio.sleep(0.001)
         self.shared.heartbeat.start()
         self._lag.start()
-        self._trim()
+        for namespace in self.shared.router.namespaces:
+            namespace.upkeep.start()
         gc.collect()
         gc.freeze()
         log.info(
@@ -300,9 +301,3 @@ class Broker:
             if namespace.engine.failure is not None:
                 return f"{namespace.name} cannot store: {namespace.engine.failure}"
         return None
-
-    def _trim(self) -> None:
-        now = self._clock.unix_ms()
-        for namespace in self.shared.router.namespaces:
-            namespace.engine.trim(now)
-        self._loop.call_later(TRIM_PERIOD, self._trim)

@@ -1,8 +1,10 @@
 """The streams of a namespace: what each has come to, folded from what is stored of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
+
+from msgspec import Struct
 
 from broker.bodies import BodyType
 from broker.engines.base import Engine
@@ -13,7 +15,7 @@ READ_EVENTS = 1000
 REMEMBERED_TOPICS = 10_000
 
 
-class Stream:
+class Stream(Struct, gc=False, eq=False):
     """One key's state: with everything handed to the engine, and with what it delivered.
 
     Both are one object where the engine commits at once.
@@ -22,16 +24,15 @@ class Stream:
         head, committed: the plugin's states.
         last: the position of the last event handed to the engine.
         in_flight: how many batches the engine has not settled.
+        compacted: the position up to which what is retained is as small as it gets.
     """
 
-    __slots__ = ("committed", "head", "in_flight", "key", "last")
-
-    def __init__(self, key: str, head: Any, committed: Any, last: int = 0) -> None:
-        self.key = key
-        self.head = head
-        self.committed = committed
-        self.last = last
-        self.in_flight = 0
+    key: str
+    head: Any
+    committed: Any
+    last: int = 0
+    in_flight: int = 0
+    compacted: int = 0
 
 
 class Streams:
@@ -67,7 +68,7 @@ class Streams:
         self._streams[stream.key] = stream
 
     def open(self, key: str) -> Stream:
-        """A stream's state from what is stored of it: usually nothing. See `keep`.
+        """A stream of which nothing is known yet. See `keep`.
 
         Raises:
             Rejected: the key is not of the allowed form.
@@ -77,14 +78,32 @@ class Streams:
         head = committed = self._plugin.initial()
         if not self._engine.immediate:
             committed = self._plugin.initial()
-        self._fold(key, head, committed)
         return Stream(key, head, committed, self._engine.last(key))
+
+    def restore(self) -> None:
+        """Fold all states from what the engine has stored."""
+        self._engine.restore(self._fold_stored)
+        for stream in self:
+            stream.last = self._engine.last(stream.key)
 
     def rebuild(self, key: str) -> None:
         """The head has run ahead of what could be stored: fold it again."""
-        in_flight = self._streams[key].in_flight
-        self._streams[key] = self.open(key)
-        self._streams[key].in_flight = in_flight
+        stream = self._streams[key]
+        essence = () if stream.committed is stream.head else self.essence(key)
+        stream.head = self._plugin.initial()
+        if self._engine.immediate:
+            stream.committed = stream.head
+        self._fold(essence, stream.head, self._plugin.apply)
+        after = self._engine.floor(key)
+        while events := self._engine.read(key, after, READ_EVENTS):
+            self._fold(events, stream.head, self._plugin.apply)
+            after = events[-1].position
+        stream.last = self._engine.last(key)
+
+    def essence(self, key: str) -> Sequence[Event]:
+        """What a stream's committed state cannot do without: see `Plugin.essence`."""
+        stream = self._streams.get(key)
+        return () if stream is None else tuple(self._plugin.essence(stream.committed))
 
     def forget_some(self) -> None:
         """If there are too many streams, forget the oldest ones that are at rest."""
@@ -115,13 +134,18 @@ class Streams:
         """Give a retained event its body, for as long as it is looked at."""
         event.body, _ = self.body_type(event.topic).decode(event.raw, event.codec)
 
-    def _fold(self, key: str, head: Any, committed: Any) -> None:
-        after = self._engine.floor(key)
-        while events := self._engine.read(key, after, READ_EVENTS):
-            for event in events:
-                self.decode(event)
-                self._plugin.apply(head, event)
-                if committed is not head:
-                    self._plugin.follow(committed, event)
-                event.body = None
-            after = events[-1].position
+    def _fold_stored(self, events: Sequence[Event]) -> None:
+        """Fold stored events of one stream."""
+        key = events[0].key
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = self.open(key)
+        self._fold(events, stream.head, self._plugin.apply)
+        if stream.committed is not stream.head:
+            self._fold(events, stream.committed, self._plugin.follow)
+
+    def _fold(self, events: Sequence[Event], state: Any, how: Callable[[Any, Event], None]) -> None:
+        for event in events:
+            self.decode(event)
+            how(state, event)
+            event.body = None

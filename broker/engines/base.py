@@ -9,7 +9,7 @@ its head from what the engine holds: optimistic concurrency on an event log.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -36,6 +36,44 @@ class Batch(Struct):
     @property
     def events(self) -> list[Event]:
         return [event for run in self.runs for event in run]
+
+
+Essence = Callable[[str], Sequence[Event]]
+"""The committed state of a stream, as events that can be folded to it again: see
+`Plugin.essence`. It outlives what it was folded from, where the engine stores it."""
+
+
+class Figures(NamedTuple):
+    """What an engine says of itself, for whom it may concern.
+
+    Attributes:
+        events, bytes: what is retained, and what it counts in the history.
+        file: of what is stored in a file; None where nothing is.
+    """
+
+    events: int
+    bytes: int
+    file: "FileFigures | None" = None
+
+
+class FileFigures(NamedTuple):
+    """What an engine says of its file.
+
+    Attributes:
+        rows, bytes: how many commits the file has, and how large it is with its log.
+        waiting: how many encoded bytes wait to be committed.
+        commits, seconds, longest: how many were made, how long that took together, and the
+            longest of them since this was asked last.
+        failures: how often something could not be stored.
+    """
+
+    rows: int
+    bytes: int
+    waiting: int
+    commits: int
+    seconds: float
+    longest: float
+    failures: int
 
 
 class Engine(Protocol):
@@ -69,12 +107,20 @@ class Engine(Protocol):
     def failure(self) -> str | None: ...
 
     def open(
-        self, delivered: Callable[[Batch], None], failed: Callable[[Batch, Exception], None]
+        self,
+        delivered: Callable[[Batch], None],
+        failed: Callable[[Batch, Exception], None],
+        essence: Essence,
     ) -> None:
-        """Say where batches go; called once, before anything else."""
+        """Say where batches go, and what states are; called once, before anything else."""
 
-    def restore(self) -> None:
+    def restore(self, fold: Callable[[Sequence[Event]], None]) -> None:
         """Go on from what was stored before; called once, before any `append`.
+
+        Args:
+            fold: is given events of one stream, in order: what states were when something
+                was let go (`essence`), and what came after that; perhaps also some from
+                before it.
 
         Raises:
             EdgestreamError: that cannot be read.
@@ -93,11 +139,15 @@ class Engine(Protocol):
         """Up to `limit` delivered events of one stream after a position, in order.
 
         Raises:
-            Gone: some of them are not retained any more.
+            Gone: it is neither the floor nor one after which all is `whole`.
         """
 
     def floor(self, key: str) -> int:
         """The position after which everything of the stream is retained."""
+
+    def whole(self, key: str, after: int) -> bool:
+        """Whether one who had all of a stream up to a position can have what followed: it is
+        retained, and no event stands for some from before and behind that position."""
 
     def keys(self) -> Sequence[str]:
         """The streams of which something is retained."""
@@ -108,8 +158,20 @@ class Engine(Protocol):
     def has_name(self, key: str, name: str) -> bool:
         """Whether a retained event of the stream was published under this `dedupe` name."""
 
+    def replace(self, key: str, old: Sequence[Event], new: Sequence[Event]) -> None:
+        """Retain fewer events of a stream that say the same as some that were read.
+
+        Each has the position of one of `old`, the last that of the last.
+        """
+
     def forget(self, key: str) -> None:
         """Let go of a whole stream; its head is forgotten at the same time."""
 
-    def trim(self, now: int) -> None:
-        """Let go of what is older than the history's age; `now` in Unix ms."""
+    def trim(self, now: int) -> bool:
+        """Let go of some of what is older than the history's age; `now` in Unix ms.
+
+        Returns whether there is more to do. What it does at once takes about a millisecond.
+        """
+
+    def figures(self) -> Figures:
+        """What there is to tell of it."""

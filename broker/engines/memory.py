@@ -5,70 +5,42 @@ together: to count each event out singly would cost as much as to store it.
 """
 
 import secrets
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from msgspec import Struct
 
 from broker.config import History
-from broker.engines.base import Batch
+from broker.engines.base import Batch, Essence, Figures
+from broker.engines.log import Log, Numbered, number
 from broker.errors import Conflict
 from broker.lane import Gone
 from broker.plugin import Event
 
-OVERHEAD = 400
-"""What one retained event costs beside its body's bytes, about, in bytes (measured)."""
-
 SEGMENTS = 64
 """In about how many segments a full history is kept."""
 
+SEGMENT_BYTES = 4 << 20
+SEGMENT_STREAMS = 1000
+"""How many bytes a segment has, at most, and events of how many streams: it goes at once."""
 
-class _Log:
-    """One stream's retained events.
+
+class Segment(Struct, eq=False):
+    """Events that came in a row.
 
     Attributes:
-        last: the position of its newest event, retained or not.
-        dropped: the position of the newest event that was let go.
-        early: how many were let go while their segment is still there.
-        names: the dedupe names, each with the position of the last event that has it. (Two
-            have one where a stream was forgotten, and comes back with what a file has of it.)
+        since, last: the positions before its first event and of its last.
+        first, newest: their times, in Unix ms.
+        bytes: what they counted in the history when they came.
+        logs: the streams that they belong to.
     """
 
-    __slots__ = ("dropped", "early", "events", "last", "names")
-
-    def __init__(self, dropped: int) -> None:
-        self.events: list[Event] = []
-        self.last = 0
-        self.dropped = dropped
-        self.early = 0
-        self.names: dict[str, int] = {}
-
-    def after(self, position: int, limit: int) -> list[Event]:
-        first = bisect_right(self.events, position, key=_position)
-        return self.events[first : first + limit]
-
-    def drop(self, count: int) -> int:
-        """Let the oldest `count` events go. Returns the bytes that they took."""
-        gone = self.events[:count]
-        del self.events[:count]
-        if gone:
-            self.dropped = gone[-1].position
-        if self.names:
-            for event in gone:
-                if event.dedupe is not None and self.names.get(event.dedupe) == event.position:
-                    del self.names[event.dedupe]
-        return sum([len(event.raw) + OVERHEAD for event in gone])
-
-
-class _Segment:
-    """Events that came in a row: how many of each stream, their bytes, from when to when."""
-
-    __slots__ = ("bytes", "counts", "first", "newest")
-
-    def __init__(self) -> None:
-        self.counts: dict[_Log, int] = {}
-        self.bytes = 0
-        self.first = 0
-        self.newest = 0
+    since: int
+    last: int
+    logs: Collection[Log]
+    first: int = 0
+    newest: int = 0
+    bytes: int = 0
 
 
 class MemoryEngine:
@@ -76,6 +48,13 @@ class MemoryEngine:
 
     Positions are counted over the whole namespace, so that a stream which was
     forgotten and comes back never repeats one.
+
+    Args:
+        cut: is told the key of each stream of which something is let go.
+
+    Attributes:
+        segments: what is retained, the oldest first; never empty.
+        gone: the position up to which nothing is retained of any stream.
     """
 
     immediate = True
@@ -83,21 +62,28 @@ class MemoryEngine:
     failure = None
     pending = 0
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, cut: Callable[[str], None] | None = None) -> None:
         self.epoch = secrets.token_hex(4)
+        self.gone = 0
         self._history = history
-        self._segment_bytes = history.bytes // SEGMENTS
+        self._cut = cut
+        self._segment_bytes = min(history.bytes // SEGMENTS, SEGMENT_BYTES)
         self._segment_ms = int(history.age * 1000 / SEGMENTS)
-        self._logs: dict[str, _Log] = {}
-        self._segments: deque[_Segment] = deque([_Segment()])
+        self._logs: dict[str, Log] = {}
+        self.segments: deque[Segment] = deque()
+        self._newest: set[Log] = set()  # those of the last segment
         self._bytes = 0
         self._position = 0
         self._forgotten = 0  # the newest position of any stream that has no log any more
+        self._begin_segment()
         self._delivered: Callable[[Batch], None]
         self._failed: Callable[[Batch, Exception], None]
 
     def open(
-        self, delivered: Callable[[Batch], None], failed: Callable[[Batch, Exception], None]
+        self,
+        delivered: Callable[[Batch], None],
+        failed: Callable[[Batch, Exception], None],
+        essence: Essence | None = None,
     ) -> None:
         self._delivered = delivered
         self._failed = failed
@@ -110,10 +96,11 @@ class MemoryEngine:
                 self._failed(batch, Conflict(f"a stream is not at {expected} any more"))
                 return
         if batch.runs:
-            self.store(batch.runs)
+            self.roll(batch.runs[0][0].time)
+            self.retain(batch.runs, number(batch.runs, self._position))
         self._delivered(batch)
 
-    def restore(self) -> None:
+    def restore(self, fold: Callable[[Sequence[Event]], None]) -> None:
         pass
 
     def close(self) -> None:
@@ -123,50 +110,93 @@ class MemoryEngine:
     def position(self) -> int:
         return self._position
 
-    def begin(self, position: int) -> None:
-        """Go on after a position, up to which nothing is retained; called before `store`."""
-        self._position = self._forgotten = position
+    def figures(self) -> Figures:
+        return Figures(sum([log.count for log in self._logs.values()]), self._bytes)
 
-    def store(self, runs: Sequence[list[Event]]) -> None:
-        """Give events the next positions, and retain them."""
-        segment = self._segment(runs[0][0].time)
-        counts = segment.counts
-        size = 0
-        position = self._position
+    # ------------------------------------------------------------- what comes
+
+    def roll(self, now: int) -> None:
+        """Begin a segment for events of now, if the last one is full."""
+        segment = self.segments[-1]
+        if segment.logs and (
+            segment.bytes > self._segment_bytes
+            or now - segment.first > self._segment_ms
+            or len(segment.logs) > SEGMENT_STREAMS
+        ):
+            segment.logs = tuple(segment.logs)  # at which a collection of garbage looks once
+            segment = self._begin_segment()
+        if not segment.logs:
+            segment.first = now
+        segment.newest = now
+
+    def _begin_segment(self) -> Segment:
+        self._newest = set()
+        segment = Segment(self._position, self._position, self._newest)
+        self.segments.append(segment)
+        return segment
+
+    def retain(self, runs: Iterable[Sequence[Event]], numbered: Numbered) -> None:
+        """Retain events that have their positions, in the last segment."""
+        position, size, named = numbered
+        segment = self.segments[-1]
+        logs = self._newest
+        most = self._history.events
         for run in runs:
             log = self._logs.get(run[0].key)
             if log is None:
-                log = self._logs[run[0].key] = _Log(self._forgotten)
-            for event in run:
-                position += 1
-                event.position = position
-                size += len(event.raw)
-                if event.dedupe is not None:
-                    log.names[event.dedupe] = position
-            size += OVERHEAD * len(run)
-            self._position = log.last = position
-            log.events += run
-            counts[log] = counts.get(log, 0) + len(run)
-            if len(log.events) > self._history.events:
-                excess = len(log.events) - self._history.events
-                self._drop_early(log, excess + self._history.events // 8)
+                log = self._logs[run[0].key] = Log(run[0].key, self._forgotten)
+            log.append(run)
+            logs.add(log)
+            if named:
+                log.name(run)
+            if log.count > most:
+                self._drop(log, log.nth(log.count - most + most // 8 - 1))
+        self._position = segment.last = position
         segment.bytes += size
         self._bytes += size
         while self._bytes > self._history.bytes:
             self._drop_segment()
 
+    def begin(self, position: int) -> None:
+        """Go on after a position, up to which nothing is retained; called before `retain`."""
+        self._position = self._forgotten = self.gone = position
+        self.segments.clear()
+        self._begin_segment()
+
+    def resume(
+        self, torn: Iterable[tuple[str, int, int]], floors: Iterable[tuple[str, int]]
+    ) -> None:
+        """Know again what is torn, and what is not retained; called after all `retain`."""
+        for key, first, last in torn:
+            self.log(key).tear(first, last)
+        for key, floor in floors:
+            log = self._logs.get(key)
+            if log is None:
+                self._forgotten = max(self._forgotten, floor)
+            else:
+                self._drop(log, floor)
+                log.dropped = max(log.dropped, floor)
+
+    # ------------------------------------------------------------- what is there
+
+    def log(self, key: str) -> Log:
+        """What is retained of a stream, and known of what is not."""
+        return self._logs.get(key) or Log(key, self._forgotten)
+
     def floor(self, key: str) -> int:
-        log = self._logs.get(key)
-        return self._forgotten if log is None else log.dropped
+        return self.log(key).dropped
+
+    def whole(self, key: str, after: int) -> bool:
+        return self.log(key).whole(after)
 
     def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
-        log = self._logs.get(key)
-        if after < self.floor(key):
+        log = self.log(key)
+        if not log.readable(after):
             raise Gone(key)
-        return () if log is None else log.after(after, limit)
+        return log.after(after, limit)
 
     def keys(self) -> Sequence[str]:
-        return [key for key, log in self._logs.items() if log.events]
+        return [key for key, log in self._logs.items() if log.count]
 
     def last(self, key: str) -> int:
         log = self._logs.get(key)
@@ -174,47 +204,39 @@ class MemoryEngine:
 
     def has_name(self, key: str, name: str) -> bool:
         log = self._logs.get(key)
-        return log is not None and name in log.names
+        return log is not None and log.names is not None and name in log.names
+
+    # ------------------------------------------------------------- what goes
+
+    def replace(self, key: str, old: Sequence[Event], new: Sequence[Event]) -> None:
+        self._bytes -= self._logs[key].replace(old, new)
 
     def forget(self, key: str) -> None:
         log = self._logs.pop(key, None)
         if log is not None:
-            self._drop_early(log, len(log.events))
+            self._drop(log, log.last)
             self._forgotten = max(self._forgotten, log.last)
 
-    def trim(self, now: int) -> None:
+    def trim(self, now: int) -> bool:
         oldest = now - int(self._history.age * 1000)
-        while self._segments[0].counts and self._segments[0].newest < oldest:
-            self._drop_segment()
-
-    def _segment(self, now: int) -> _Segment:
-        """The segment that events of now go to."""
-        segment = self._segments[-1]
-        full = segment.bytes > self._segment_bytes or now - segment.first > self._segment_ms
-        if full and segment.counts:
-            segment = _Segment()
-            self._segments.append(segment)
-        if not segment.counts:
-            segment.first = now
-        segment.newest = now
-        return segment
+        first = self.segments[0]
+        if not first.logs or first.newest >= oldest:
+            return False
+        self._drop_segment()
+        return True
 
     def _drop_segment(self) -> None:
         """Let the namespace's oldest segment go, but for what has gone already."""
-        segment = self._segments.popleft()
-        if not self._segments:
-            self._segments.append(_Segment())
-        for log, count in segment.counts.items():
-            gone = min(count, log.early)
-            log.early -= gone
-            if count > gone:
-                self._bytes -= log.drop(count - gone)
+        segment = self.segments.popleft()
+        self.gone = segment.last
+        if not self.segments:
+            self._begin_segment()
+        for log in segment.logs:
+            self._drop(log, segment.last)
 
-    def _drop_early(self, log: _Log, count: int) -> None:
-        """Let a stream's oldest events go while other streams have older ones."""
-        self._bytes -= log.drop(count)
-        log.early += count
-
-
-def _position(event: Event) -> int:
-    return event.position
+    def _drop(self, log: Log, until: int) -> None:
+        """Let go of what a stream has up to a position."""
+        freed = log.drop(until)
+        self._bytes -= freed
+        if freed and self._cut is not None:
+            self._cut(log.key)

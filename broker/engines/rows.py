@@ -1,6 +1,11 @@
-"""Events as bytes, for a file: what `append` got, batch by batch, and back."""
+"""Events as bytes, for a file: what `append` got, batch by batch, and back.
 
-from collections.abc import Iterator, Sequence
+An event is a slice of its batch's bodies; what it shares with its neighbours is said once.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -8,39 +13,78 @@ from msgspec import Raw
 from broker.codec import JSON, MSGPACK
 from broker.plugin import BROKER, Event, Sender
 
-_EXTENDED, _BINARY = 1, 2
-
-_Stored = tuple[bytes, int, int, int, str | None]  # raw, time, sender, flags, dedupe
-_Run = tuple[str, str, list[_Stored]]  # topic, key
-_Batch = tuple[list[tuple[str, str | None, str]], list[_Run]]  # senders
+_Who = tuple[str, str | None, str]
+_Run = tuple[str, str, int, int, bool, int]  # topic, key, sender, time, MessagePack, how many
+_Odd = tuple[int, bool, str | None]  # which event is extended, or has a dedupe name
+_Batch = tuple[list[_Who], list[_Run], list[int], bytes, list[_Odd]]  # with sizes, and bodies
+_Kept = tuple[_Batch, list[int], list[tuple[str, int, int]], list[tuple[str, int]]]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(list[bytes]).decode
 _decode_batch = msgspec.msgpack.Decoder(_Batch).decode
+_decode_kept = msgspec.msgpack.Decoder(_Kept).decode
+
+
+class Kept(NamedTuple):
+    """What is still retained of some streams' events, when they are written anew.
+
+    Attributes:
+        runs: the events, which have their positions.
+        torn: from which position to which one of a stream stands for all that there was.
+        floors: the position up to which nothing is retained of a stream.
+    """
+
+    runs: Sequence[Sequence[Event]]
+    torn: Sequence[tuple[str, int, int]] = ()
+    floors: Sequence[tuple[str, int]] = ()
 
 
 def encode(runs: Sequence[Sequence[Event]]) -> bytes:
     """A batch's events, but for their positions, which follow each other."""
-    senders: list[tuple[str, str | None, str]] = []
-    known: dict[int, int] = {}
-    stored: list[tuple[str, str, list[tuple[memoryview, int, int, int, str | None]]]] = []
-    for run in runs:
-        events = []
-        for event in run:
-            sender = event.sender
-            index = known.get(id(sender))
-            if index is None:
-                index = known[id(sender)] = len(senders)
-                senders.append((sender.principal, sender.client, sender.connection))
-            flags = _EXTENDED * event.extended | _BINARY * (event.codec is MSGPACK)
-            events.append((memoryview(event.raw), event.time, index, flags, event.dedupe))
-        stored.append((run[0].topic, run[0].key, events))
-    return _encode((senders, stored))
+    return _encode(_as_batch(runs))
 
 
-def join(batches: list[bytes]) -> bytes:
+def encode_kept(kept: Kept) -> bytes:
+    """Events that are written anew."""
+    runs = [run for events in kept.runs for run in _alike(events)]
+    positions = [event.position for run in runs for event in run]
+    return _encode((_as_batch(runs), positions, kept.torn, kept.floors))
+
+
+def join(batches: Sequence[bytes]) -> bytes:
     """Encoded batches as one."""
     return _encode(batches)
+
+
+def _as_batch(runs: Sequence[Sequence[Event]]) -> _Batch:
+    senders: list[_Who] = []
+    known: dict[int, int] = {}
+    heads: list[_Run] = []
+    for run in runs:
+        first = run[0]
+        sender = first.sender
+        index = known.get(id(sender))
+        if index is None:
+            index = known[id(sender)] = len(senders)
+            senders.append((sender.principal, sender.client, sender.connection))
+        binary = first.codec is MSGPACK
+        heads.append((first.topic, first.key, index, first.time, binary, len(run)))
+    events = [event for run in runs for event in run]
+    bodies = [event.raw for event in events]
+    odd: list[_Odd] = []
+    if [event for event in events if event.dedupe is not None or event.extended]:  # hardly ever
+        odd = [
+            (n, e.extended, e.dedupe)
+            for n, e in enumerate(events)
+            if e.dedupe is not None or e.extended
+        ]
+    return senders, heads, [len(raw) for raw in bodies], b"".join(bodies), odd
+
+
+def _alike(events: Sequence[Event]) -> Iterator[list[Event]]:
+    """Events of one stream in runs as a batch has them."""
+    for _, run in groupby(events, lambda e: (e.topic, e.time, id(e.sender), e.codec is MSGPACK)):
+        yield list(run)
 
 
 class Reader:
@@ -56,23 +100,31 @@ class Reader:
         Raises:
             msgspec.DecodeError: it is something else.
         """
-        one = self._strings.setdefault
         for batch in _decode_row(blob):
-            who, runs = _decode_batch(batch)
-            senders = [self._senders.setdefault(s, s) for s in (Sender(*names) for names in who)]
-            for topic, key, events in runs:
-                topic, key = one(topic, topic), one(key, key)
-                yield [
-                    Event(
-                        topic,
-                        key,
-                        None,
-                        Raw(raw),
-                        time,
-                        senders[sender],
-                        MSGPACK if flags & _BINARY else JSON,
-                        bool(flags & _EXTENDED),
-                        dedupe,
-                    )
-                    for raw, time, sender, flags, dedupe in events
-                ]
+            yield from self._events(_decode_batch(batch))
+
+    def kept(self, blob: bytes) -> Iterator[Kept]:
+        """What was written anew. Raises as `runs`."""
+        for batch in _decode_row(blob):
+            events, positions, torn, floors = _decode_kept(batch)
+            runs = list(self._events(events))
+            for event, position in zip(chain.from_iterable(runs), positions, strict=True):
+                event.position = position
+            yield Kept(runs, torn, floors)
+
+    def _events(self, batch: _Batch) -> Iterable[list[Event]]:
+        who, heads, sizes, bodies, odd = batch
+        one = self._strings.setdefault
+        senders = [self._senders.setdefault(s, s) for s in (Sender(*names) for names in who)]
+        exceptions = {index: more for index, *more in odd}
+        at = number = 0
+        for topic, key, sender, time, binary, count in heads:
+            topic, key = one(topic, topic), one(key, key)
+            codec = MSGPACK if binary else JSON
+            run = []
+            for size in sizes[number : number + count]:
+                raw, more = Raw(bodies[at : at + size]), exceptions.get(number, ())
+                run.append(Event(topic, key, None, raw, time, senders[sender], codec, *more))
+                at += size
+                number += 1
+            yield run

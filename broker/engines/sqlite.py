@@ -7,22 +7,22 @@ What can be read is what was committed, and is in memory as well, within the sam
 `History`; the file is read at the start only. (docs/decisions/0011-sqlite.md)
 """
 
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import NamedTuple
 
 import structlog
 from msgspec import Struct
 
 from broker.config import History, Storage
-from broker.engines.base import Batch
-from broker.engines.journal import Broken, Journal, Row
-from broker.engines.memory import OVERHEAD, MemoryEngine
+from broker.engines.base import Batch, Essence, Figures, FileFigures
+from broker.engines.file import Broken
+from broker.engines.journal import Journal, Row
+from broker.engines.keeping import Keeping
+from broker.engines.log import Numbered, number, numbered
+from broker.engines.memory import MemoryEngine
+from broker.engines.restoring import whole
 from broker.engines.rows import encode
+from broker.engines.writer import Close, Post, Retry, Told, Write, Writer
 from broker.errors import Conflict
 from broker.plugin import Event
 
@@ -34,57 +34,13 @@ MOST_WAITING = 2 << 20
 RETRY = 1.0
 """How long after a failure the file is tried again, and again, in seconds."""
 
-Post = Callable[..., object]
-"""Runs a function with arguments on the loop: its `call_soon_threadsafe`."""
-
-
-class _Write(Struct):
-    """A batch for the writer: its last position, its time, what it counts in the history."""
-
-    last: int
-    newest: int
-    size: int
-    blob: bytes
-
-
-class _Trim(Struct):
-    """Let go of what is older than this, in Unix ms."""
-
-    oldest: int
-
-
-class _Retry(Struct):
-    """The loop knows of the failure: nothing in the queue behind this is lost with it."""
-
-    last: int
-
-
-class _Close(Struct):
-    """Write what came before this, and end."""
-
-
-_Order = _Write | _Trim | _Retry | _Close
-
 
 class _Waiting(Struct):
-    """A batch that is not committed: the last position up to its end, its encoded size."""
+    """A batch that is not committed: what is known of its events, its encoded size."""
 
     batch: Batch
-    last: int
+    numbered: Numbered
     size: int
-
-
-class _Told(NamedTuple):
-    """What the writer tells, and how it gets there."""
-
-    post: Post
-    committed: Callable[[int], None]
-    lost: Callable[[Broken], None]
-    recovered: Callable[[], None]
-
-    def tell(self, what: Callable[..., None], *args: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self.post(what, *args)
 
 
 class SqliteEngine:
@@ -92,6 +48,7 @@ class SqliteEngine:
 
     Args:
         post: runs a function on the loop, from another thread.
+        cold: how long after they came events are written anew, in ms: see `Keeping`.
         retry: see `RETRY`.
 
     Attributes:
@@ -101,20 +58,25 @@ class SqliteEngine:
     immediate = False
 
     def __init__(
-        self, storage: Storage, history: History, post: Post, retry: float = RETRY
+        self,
+        storage: Storage,
+        history: History,
+        post: Post,
+        cold: int | None = None,
+        retry: float = RETRY,
     ) -> None:
         self.failure: str | None = None
         self.full = False
-        self._journal = Journal(storage, history.bytes)
-        self._log = MemoryEngine(history)
-        self._age = int(history.age * 1000)
+        self._journal = Journal(storage)
+        told = Told(post, self._committed, self._lost, self._recovered)
+        self._writer = Writer(self._journal, told, retry)
+        self._put = self._writer.orders.put
+        self._log = MemoryEngine(history, self._cut)
+        self._keeping = Keeping(self._log, cold, self._put)
         self._heads: dict[str, int] = {}  # the last positions of streams that something waits of
         self._head = 0
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
-        self._orders: SimpleQueue[_Order] = SimpleQueue()
-        told = _Told(post, self._committed, self._lost, self._recovered)
-        self._writer = _Writer(self._journal, self._orders, told, retry)
         self._delivered: Callable[[Batch], None]
         self._failed: Callable[[Batch, Exception], None]
 
@@ -131,12 +93,16 @@ class SqliteEngine:
         return len(self._waiting)
 
     def open(
-        self, delivered: Callable[[Batch], None], failed: Callable[[Batch, Exception], None]
+        self,
+        delivered: Callable[[Batch], None],
+        failed: Callable[[Batch, Exception], None],
+        essence: Essence = lambda key: (),
     ) -> None:
         self._delivered = delivered
         self._failed = failed
+        self._keeping.essence = essence
 
-    def restore(self) -> None:
+    def restore(self, fold: Callable[[Sequence[Event]], None]) -> None:
         """See `Engine`.
 
         Raises:
@@ -144,21 +110,35 @@ class SqliteEngine:
         """
         self._journal.open()
         try:
-            began = False
-            for last, runs in self._journal.load():
-                if not began:
-                    self._log.begin(last - sum(map(len, runs)))
-                    began = True
-                self._log.store(runs)
+            rows = list(self._journal.load())
+            states = list(self._journal.states())
+            for state in states:
+                fold(state.events)
+            self._retain(rows, fold)
         except BaseException:
             self._journal.close()
             raise
+        rewritten = max([row.last for row in rows if row.kept is not None], default=0)
+        self._keeping.begin(states, rewritten)
         self._head = self._log.position
         self._writer.start()
 
+    def _retain(self, rows: Sequence[Row], fold: Callable[[Sequence[Event]], None]) -> None:
+        """Have in memory what the file has, as far as the history's bounds allow."""
+        if rows:
+            self._log.begin(rows[0].since)
+        found = whole(rows)
+        for last, runs in found.rows:
+            for run in runs:
+                fold(run)
+            if runs:
+                self._log.roll(max([run[-1].time for run in runs]))
+            self._log.retain(runs, numbered(runs, last))
+        self._log.resume(found.torn, found.floors)
+
     def close(self) -> None:
         if self._writer.is_alive():
-            self._orders.put(_Close())
+            self._put(Close())
             self._writer.join()
 
     # ------------------------------------------------------------- on the loop
@@ -167,46 +147,44 @@ class SqliteEngine:
         if self.failure is not None:
             self._failed(batch, Broken(self.failure))
             return
+        heads = self._heads
         for key, expected in batch.expected.items():
-            if (self._heads.get(key) or self._log.last(key)) != expected:
+            if (heads.get(key) or self._log.last(key)) != expected:
                 self._failed(batch, Conflict(f"a stream is not at {expected} any more"))
                 return
         if not batch.runs:
             if self._waiting:
-                self._waiting.append(_Waiting(batch, self._head, 0))
+                self._waiting.append(_Waiting(batch, Numbered(self._head, 0, False), 0))
             else:
                 self._delivered(batch)
             return
-        position = self._head
-        size = 0
+        known = number(batch.runs, self._head)
+        self._head = known.last
         for run in batch.runs:
-            for event in run:
-                position += 1
-                event.position = position
-                size += len(event.raw) + OVERHEAD
-            self._heads[run[0].key] = position
-        self._head = position
+            heads[run[0].key] = run[-1].position
         blob = encode(batch.runs)
-        self._waiting.append(_Waiting(batch, position, len(blob)))
+        self._waiting.append(_Waiting(batch, known, len(blob)))
         self._bytes += len(blob)
         self.full = self._bytes > MOST_WAITING
-        newest = batch.runs[-1][-1].time
-        self._orders.put(_Write(position, newest, size, blob))
+        self._put(Write(known.last, blob))
 
     def _committed(self, last: int) -> None:
-        waiting, heads = self._waiting, self._heads
-        while waiting and waiting[0].last <= last:
+        """A row is stored: all that waited up to a position."""
+        waiting = self._waiting
+        rolled = False
+        while waiting and waiting[0].numbered.last <= last:
             done = waiting.popleft()
             batch = done.batch
             self._bytes -= done.size
             if batch.runs:
-                self._log.store(batch.runs)
-            for run in batch.runs:
-                key = run[0].key
-                if heads.get(key) == run[-1].position:
-                    del heads[key]
+                if not rolled:  # a row is in one segment, with which it will be written anew
+                    self._log.roll(batch.runs[0][0].time)
+                    rolled = True
+                self._log.retain(batch.runs, done.numbered)
             self.full = self._bytes > MOST_WAITING
             self._delivered(batch)
+        if not waiting:
+            self._heads.clear()
 
     def _lost(self, error: Broken) -> None:
         """Nothing that waits was stored, nor is anything until the file can be used again."""
@@ -217,7 +195,8 @@ class SqliteEngine:
         self._heads.clear()
         self._bytes = 0
         self.full = False
-        self._orders.put(_Retry(self._head))
+        self._keeping.lost()
+        self._put(Retry(self._head))
         for each in lost:
             self._failed(each.batch, error)
 
@@ -233,6 +212,9 @@ class SqliteEngine:
     def floor(self, key: str) -> int:
         return self._log.floor(key)
 
+    def whole(self, key: str, after: int) -> bool:
+        return self._log.whole(key, after)
+
     def keys(self) -> Sequence[str]:
         return self._log.keys()
 
@@ -242,82 +224,34 @@ class SqliteEngine:
     def has_name(self, key: str, name: str) -> bool:
         return self._log.has_name(key, name)
 
+    def replace(self, key: str, old: Sequence[Event], new: Sequence[Event]) -> None:
+        self._log.replace(key, old, new)
+
     def forget(self, key: str) -> None:
+        self._heads.pop(key, None)
         self._log.forget(key)
 
-    def trim(self, now: int) -> None:
-        self._log.trim(now)
-        self._orders.put(_Trim(now - self._age))
+    def trim(self, now: int) -> bool:
+        trimmed = self._log.trim(now)
+        return (self.failure is None and self._keeping.some(now)) or trimmed
 
+    def figures(self) -> Figures:
+        events, bytes, _ = self._log.figures()
+        journal, writer = self._journal, self._writer
+        longest, writer.longest = writer.longest, 0.0
+        return Figures(
+            events,
+            bytes,
+            FileFigures(
+                rows=journal.rows,
+                bytes=journal.file.bytes,
+                waiting=self._bytes,
+                commits=writer.commits,
+                seconds=writer.seconds,
+                longest=longest,
+                failures=writer.failures,
+            ),
+        )
 
-class _Writer(threading.Thread):
-    """Commits what waits, all of it at once, and then what came meanwhile."""
-
-    def __init__(
-        self,
-        journal: Journal,
-        orders: "SimpleQueue[_Order]",
-        told: _Told,
-        retry: float,
-    ) -> None:
-        super().__init__(name="sqlite", daemon=True)
-        self._journal = journal
-        self._orders = orders
-        self._told = told
-        self._retry = retry
-        self._over = False
-
-    def run(self) -> None:
-        while not self._over:
-            orders = [self._orders.get()]
-            try:
-                while True:
-                    orders.append(self._orders.get_nowait())
-            except Empty:
-                pass
-            try:
-                self._obey(orders)
-            except Exception as error:  # whatever it is, nothing was stored
-                broken = error if isinstance(error, Broken) else Broken(str(error))
-                self._fail(broken, orders)
-        try:
-            self._journal.close()
-        except Broken as error:
-            log.warning("storage not closed", why=str(error))
-
-    def _obey(self, orders: Sequence[_Order]) -> None:
-        writes = [order for order in orders if type(order) is _Write]
-        self._over = any(type(order) is _Close for order in orders)
-        if writes:
-            total = sum([write.size for write in writes])
-            blobs = [write.blob for write in writes]
-            row = Row(writes[-1].last, writes[-1].newest, total, blobs)
-            self._journal.add(row)
-            self._told.tell(self._told.committed, row.last)
-        for order in orders:
-            if type(order) is _Trim:
-                self._journal.trim(order.oldest)
-
-    def _fail(self, error: Broken, orders: Sequence[_Order]) -> None:
-        """Leave out what comes until the loop knows; then try to open the file again."""
-        self._told.tell(self._told.lost, error)
-        room = sum([len(order.blob) for order in orders if type(order) is _Write])
-        last: int | None = None
-        due = 0.0  # when the next try is, whatever else comes until then
-        while not self._over:
-            pause = None if last is None else max(0.0, due - time.monotonic())
-            try:
-                order = self._orders.get(timeout=pause)
-            except Empty:
-                assert last is not None
-                try:
-                    self._journal.reopen(last, room)
-                except Broken:
-                    due = time.monotonic() + self._retry
-                    continue
-                self._told.tell(self._told.recovered)
-                return
-            if type(order) is _Retry:
-                last = order.last
-                due = time.monotonic() + self._retry
-            self._over = type(order) is _Close
+    def _cut(self, key: str) -> None:
+        self._keeping.cut(key)

@@ -38,11 +38,13 @@ class ChatPlugin(Plugin[sessions.Session]):
     key_field = "sessionId"
     leases = True
     addressed = frozenset({PREFIX + "cancel"})
+    closing = turns.CLOSING
 
     def __init__(self, namespace: str, options: ChatOptions) -> None:
         if namespace != PREFIX.rstrip("."):
             raise ConfigError(f"namespaces.{namespace}", f"this plugin's topics are {PREFIX}*")
         super().__init__(namespace, options)
+        self.compact_after = int(options.compact_after * 1000)
         self._presence = Presence()
         self._leases = TurnLeases(options, self._presence)
 
@@ -78,7 +80,8 @@ class ChatPlugin(Plugin[sessions.Session]):
         self._note(state, event, before)
 
     def follow(self, state: sessions.Session, event: Event) -> None:
-        turns.apply(state, event)
+        if not turns.add_next_token(state, event):
+            turns.apply(state, event)
 
     def _note(self, state: sessions.Session, event: Event, before: Sender | None) -> None:
         """Note what depends on whom now, where the event's turn belonged to `before`."""
@@ -129,6 +132,12 @@ class ChatPlugin(Plugin[sessions.Session]):
 
     def snapshot(self, state: sessions.Session, since: int | None = None) -> Iterable[Event]:
         return sessions.snapshot(state, since)
+
+    def essence(self, state: sessions.Session) -> Iterable[Event]:
+        return sessions.essence(state)
+
+    def settled(self, state: sessions.Session, before: int) -> int:
+        return sessions.settled(state, before)
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         return merge_tokens(run)

@@ -23,18 +23,20 @@ Seconds = Annotated[float, Meta(ge=0.01, le=31_536_000)]
 
 
 class ChatOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long the broker waits for agents, in seconds.
+    """How long the broker waits, for agents and readers, in seconds.
 
     Attributes:
         grace: for the owner of a turn that has lost its connection, and for one that was
             asked to cancel.
         stall: for the next event of a turn.
         tool_stall: the same while a tool call is open.
+        compact_after: until what is retained of a turn that has ended is compacted.
     """
 
     grace: Seconds = 10.0
     stall: Seconds = 120.0
     tool_stall: Seconds = 600.0
+    compact_after: Seconds = 60.0
 
 
 class TurnLeases:
@@ -89,8 +91,8 @@ def _ended(turn: Turn, why: str, now: int) -> Iterator[Event]:
             sessionId=key,
             turnId=turn.id,
             agentId=turn.agent_id,
-            fullText="".join(turn.parts),
-            toolCallsUsed=list(turn.tool_names),
+            fullText=turn.text or "",
+            toolCallsUsed=turn.tool_names,
             inputTokens=0,
             outputTokens=written,
             durationMs=max(0, now - turn.started_at),

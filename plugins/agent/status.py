@@ -94,6 +94,17 @@ class StatusPlugin(Plugin[LastStatus]):
     def snapshot(self, state: LastStatus, since: int | None = None) -> Iterable[Event]:
         return () if state.event is None else (state.event,)
 
+    def essence(self, state: LastStatus) -> Iterable[Event]:
+        """Its last event, behind one of each other who is attached."""
+        last = state.event
+        if last is None:
+            return
+        for sender in state.attached.values():
+            if not sender.is_same(last.sender):
+                body = Status(last.key, "online")
+                yield Event.of(last.topic, last.key, body, last.time, sender)
+        yield last
+
     def joined(self, sender: Sender, now: int) -> Iterable[str]:
         self.changed.update(self._presence.joined(sender))
         return ()

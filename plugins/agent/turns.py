@@ -41,6 +41,8 @@ SHOWN_TURNS = 16
 REMEMBERED_MESSAGES = 256
 """The same for the messages of its users."""
 
+CLOSING = frozenset({PREFIX + "turnCompleted", PREFIX + "error"})
+
 ERRORS = {
     "turn_not_started": ErrorInfo("no turnStarted was accepted for this turn"),
     "turn_closed": ErrorInfo("the turn has ended"),
@@ -165,20 +167,21 @@ def apply(session: Session, event: Event) -> None:
         if rule.ends:
             _end(session, turn, event)
     elif rule.turn is NEW:
-        session.turns[body.turnId] = Turn(event)
+        session.turns.setdefault(body.turnId, Turn.of(event))  # it may be folded again
     elif rule.turn is MESSAGE:
         _remember(session, (event.topic, body.messageId))
 
 
 def _end(session: Session, turn: Turn, event: Event) -> None:
     turn.ending = _digest(event.body)
-    turn.shown.append(event)
-    turn.tools_open.clear()
-    session.ended.append(event.body.turnId)
+    turn.shown += (event,)
+    turn.written = turn.tools_open = None
+    session.ended += (turn.id,)
     if len(session.ended) > SHOWN_TURNS:
         session.turns[session.ended[-1 - SHOWN_TURNS]].forget()
     if len(session.ended) > REMEMBERED_TURNS:
-        del session.turns[session.ended.popleft()]
+        del session.turns[session.ended[0]]
+        session.ended = session.ended[1:]
 
 
 def _digest(body: Any) -> bytes:
@@ -201,38 +204,48 @@ def _token_repeats(turn: Turn, body: Token) -> bool:
 
 def _token(turn: Turn, event: Event) -> None:
     body: Token = event.body
-    turn.parts.append(body.token)
+    turn.write(body.token)
     turn.next_index += 1 if body.tokenCount is UNSET else body.tokenCount
     turn.is_last = body.isLast
 
 
+def _token_again(turn: Turn, event: Event) -> None:
+    if event.body.tokenIndex == turn.next_index:  # or it is folded again
+        _token(turn, event)
+
+
 def _tool_start_repeats(turn: Turn, body: ToolCallStarted) -> bool:
-    return body.toolCallId in turn.tools
+    return turn.tools is not None and body.toolCallId in turn.tools
 
 
 def _tool_start(turn: Turn, event: Event) -> None:
     id = event.body.toolCallId
-    turn.tool_names.append(event.body.toolName)
-    turn.tools.add(id)
+    turn.tools = turn.tools or {}
+    turn.tools[id] = event.body.toolName
+    turn.tools_open = turn.tools_open or {}
     turn.tools_open[id] = event
 
 
 def _tool_end_repeats(turn: Turn, body: ToolCallCompleted) -> bool:
-    return body.toolCallId in turn.tools_done
+    return turn.tools_done is not None and body.toolCallId in turn.tools_done
 
 
 def _tool_end(turn: Turn, event: Event) -> None:
     id = event.body.toolCallId
-    turn.tools.add(id)  # its start may have been lost with another publisher
+    turn.tools = turn.tools or {}
+    turn.tools.setdefault(id, "")  # its start may have been lost with another publisher
+    turn.tools_done = turn.tools_done or set()
     turn.tools_done.add(id)
-    turn.tools_open.pop(id, None)
+    if turn.tools_open is not None:
+        turn.tools_open.pop(id, None)
 
 
 def _saved_repeats(turn: Turn, body: Any) -> bool:
-    return body.messageId in turn.saved
+    return turn.saved is not None and body.messageId in turn.saved
 
 
 def _saved(turn: Turn, event: Event) -> None:
+    turn.saved = turn.saved or set()
     turn.saved.add(event.body.messageId)
 
 
@@ -248,12 +261,8 @@ def _cancel(turn: Turn, event: Event) -> None:
     turn.cancel = turn.cancel or event
 
 
-def _complete(turn: Turn, event: Event) -> None:
-    turn.parts.clear()  # the event has the full text
-
-
 def _fail(turn: Turn, event: Event) -> None:
-    turn.parts[:] = ["".join(turn.parts)] if turn.parts else []
+    turn.kept = turn.text
 
 
 RULES: dict[str, Rule] = {
@@ -261,10 +270,10 @@ RULES: dict[str, Rule] = {
     for topic, rule in {
         # topic               the turn        owned   named by          what it changes
         "turnStarted": Rule(NEW, False, None, None),
-        "token": Rule(OPEN, True, _token_repeats, _token),
+        "token": Rule(OPEN, True, _token_repeats, _token_again),
         "toolCallStarted": Rule(OPEN, True, _tool_start_repeats, _tool_start),
         "toolCallCompleted": Rule(OPEN, True, _tool_end_repeats, _tool_end),
-        "turnCompleted": Rule(OPEN, True, _end_repeats, _complete, ends=True),
+        "turnCompleted": Rule(OPEN, True, _end_repeats, _nothing, ends=True),
         "error": Rule(OPEN, True, _end_repeats, _fail, ends=True),
         "thinking": Rule(OPEN, True, None, _nothing),
         "progress": Rule(OPEN, True, None, _nothing),

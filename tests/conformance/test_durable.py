@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from broker.engines.journal import Broken, Journal
+from broker.engines.file import Broken
+from broker.engines.journal import Journal
 
 from .agent import CHAT, completed, started, token
 from .client import connect

@@ -10,7 +10,7 @@ from msgspec import Raw
 from broker import config
 from broker.auth import ANONYMOUS, Principal
 from broker.codec import JSON, Codec
-from broker.engines.base import Batch
+from broker.engines.base import Batch, Essence, Figures
 from broker.engines.memory import MemoryEngine
 from broker.errors import Rejected
 from broker.ingress import Ingress, Intake
@@ -160,11 +160,14 @@ class LateEngine:
         self._failed: Callable[[Batch, Exception], None]
 
     def open(
-        self, delivered: Callable[[Batch], None], failed: Callable[[Batch, Exception], None]
+        self,
+        delivered: Callable[[Batch], None],
+        failed: Callable[[Batch, Exception], None],
+        essence: Essence,
     ) -> None:
         self._delivered, self._failed = delivered, failed
 
-    def restore(self) -> None:
+    def restore(self, fold: Callable[[Sequence[Event]], None]) -> None:
         pass
 
     def close(self) -> None:
@@ -206,6 +209,9 @@ class LateEngine:
     def floor(self, key: str) -> int:
         return 0
 
+    def whole(self, key: str, after: int) -> bool:
+        return True
+
     def keys(self) -> Sequence[str]:
         return list(self.events)
 
@@ -219,8 +225,15 @@ class LateEngine:
         self.events.pop(key, None)
         self.ends.pop(key, None)
 
-    def trim(self, now: int) -> None:
-        pass
+    def replace(self, key: str, old: Sequence[Event], new: Sequence[Event]) -> None:
+        first = self.events[key].index(old[0])
+        self.events[key][first : first + len(old)] = new
+
+    def trim(self, now: int) -> bool:
+        return False
+
+    def figures(self) -> Figures:
+        return Figures(sum(map(len, self.events.values())), 0)
 
 
 def namespace(

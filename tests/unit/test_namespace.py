@@ -227,12 +227,31 @@ def test_a_late_commit_forgets_nobody():
     assert target.engine.waiting
 
 
+def test_a_failure_ends_no_turn_that_is_longer_than_the_history():
+    """What the head was folded from may be gone: it goes on from what is committed."""
+    target, publisher = chat(), FakePublisher()
+    say(target, publisher, START)
+    for n in range(3):
+        say(target, publisher, token(n))
+    target.engine.commit(9)
+    del target.engine.events["s"][:2]
+    say(target, publisher, token(3, 1))
+    target.engine.fail()
+    assert publisher.errors == [(1, "internal")]
+    say(target, publisher, token(3, 2))
+    target.engine.commit(9)
+    assert publisher.acked == 2
+    assert told(target) == [("turnStarted", ""), ("token", "0 1 2 3 ")]
+
+
 def test_a_turn_without_its_beginning_is_left_out():
-    """Where the history has let go of the turnStarted, the rest folds to nothing."""
+    """Where nobody knows the turnStarted any more, the rest folds to nothing."""
     target, publisher = chat(), FakePublisher()
     say(target, publisher, START)
     say(target, publisher, token(0))
     target.engine.commit(2)
-    del target.engine.events["s"][0]
-    target.streams.rebuild("s")
-    assert told(target) == []
+    [_, *rest] = target.engine.events["s"]
+    again = chat()
+    again.engine.restore = lambda fold: fold(rest)
+    again.restore()
+    assert told(again) == []

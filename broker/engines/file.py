@@ -1,0 +1,191 @@
+"""The file of a durable namespace, an SQLite database: opened in good order, or not at all."""
+
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from broker.config import Storage
+from broker.errors import EdgestreamError
+
+APPLICATION = 0x65646765
+VERSION = 2
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS commits (
+    last INTEGER PRIMARY KEY,  -- the position of its last event
+    since INTEGER NOT NULL,    -- the position before its first event
+    kept INTEGER NOT NULL,     -- 1 where it was written anew, with what was retained then
+    sum INTEGER NOT NULL,      -- of `events`
+    events BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS states (
+    key TEXT PRIMARY KEY,      -- of a stream that has begun before the first commit
+    position INTEGER NOT NULL, -- what is behind this is in the commits
+    sum INTEGER NOT NULL,      -- of `events`
+    events BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class Broken(EdgestreamError):
+    """The file cannot be used: why."""
+
+
+class File:
+    """A connection to it, while it is open. Used by one thread at a time; errors are `Broken`.
+
+    Attributes:
+        name: its path.
+        epoch: names the numbering of the positions in it.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.name = storage.file
+        self.epoch = ""
+        self._sync = storage.sync
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open the file, or make it; nobody else can open it until it is closed.
+
+        Raises:
+            Broken: it cannot be used.
+        """
+        with self.named():
+            connection = sqlite3.connect(
+                self.name, isolation_level=None, check_same_thread=False, timeout=1
+            )
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        def ask(statement: str) -> int | str:
+            answer: int | str = connection.execute(statement).fetchone()[0]
+            return answer
+
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        tables = ask("SELECT count(*) FROM sqlite_schema")
+        if tables and ask("PRAGMA application_id") != APPLICATION:
+            raise Broken(f"{self.name} is another program's database")
+        if tables and ask("PRAGMA user_version") != VERSION:
+            raise Broken(f"{self.name} was made by another version of edgestream")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        if ask("PRAGMA journal_mode = WAL") != "wal":
+            raise Broken(f"{self.name}: there is no write-ahead log on this file system")
+        connection.execute("PRAGMA journal_size_limit = 16777216")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(
+            f"BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
+            f"{_SCHEMA} COMMIT;"
+        )
+        about = dict(connection.execute("SELECT name, value FROM about").fetchall())
+        boot = _boot()
+        self.epoch = self.epoch or _epoch(about, boot)
+        self._tell(connection, epoch=self.epoch, boot=boot, sync=self._sync, state="open")
+        if self._sync == "normal":
+            connection.execute("PRAGMA synchronous = NORMAL")
+
+    def close(self) -> None:
+        """Close the file in good order, if it is open."""
+        if self._connection is not None:
+            try:
+                with self.named():
+                    self._connection.execute("PRAGMA synchronous = FULL")
+                    self._tell(self._connection, state="closed")
+            finally:
+                self.release()
+
+    def release(self) -> None:
+        """Close the file as if the process had been killed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with self.named():
+                connection.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise Broken(f"{self.name} is closed")
+        return self._connection
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Make what SQLite raises `Broken`, with the file's name."""
+        try:
+            yield
+        except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            why = "another process has it open" if busy else str(error)
+            raise Broken(f"{self.name} cannot be used: {why}") from error
+
+    @contextmanager
+    def whole(self) -> Iterator[sqlite3.Connection]:
+        """What is executed in this is done as a whole, or not at all."""
+        with self.named():
+            connection = self.connection
+            connection.execute("BEGIN")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
+
+    @property
+    def bytes(self) -> int:
+        """How large it is, with its log."""
+        paths = (Path(self.name), Path(self.name + "-wal"))
+        return sum([path.stat().st_size for path in paths if path.exists()])
+
+    @staticmethod
+    def _tell(connection: sqlite3.Connection, **about: str) -> None:
+        values = ", ".join(["(?, ?)"] * len(about))
+        parameters = [word for pair in about.items() for word in pair]
+        connection.execute(f"INSERT OR REPLACE INTO about VALUES {values}", parameters)
+
+
+def check(storage: Storage) -> None:
+    """Find out whether a file may be used, as far as that can be told without opening it.
+
+    Raises:
+        Broken: it may not.
+    """
+    path = Path(storage.file)
+    try:
+        if not path.parent.is_dir():
+            raise Broken(f"{path}: there is no folder {path.parent}")
+        if path.exists():
+            with path.open("r+b") as file:
+                head = file.read(16)
+            if head and head != b"SQLite format 3\0":
+                raise Broken(f"{path} is no SQLite database")
+    except OSError as error:
+        raise Broken(f"{path} cannot be used: {error.strerror}") from None
+
+
+def _boot() -> str:
+    """Names the time since this machine was started; "" where it has no name."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def _epoch(about: dict[str, str], boot: str) -> str:
+    """The epoch of a file: its own, unless the machine may have lost the end of it.
+
+    Then positions that readers know may be given again, and must not be taken for them.
+    """
+    epoch = about.get("epoch", "")
+    whole = about.get("state") == "closed" or about.get("sync") == "full"
+    same_boot = boot != "" and about.get("boot") == boot
+    return epoch if epoch and (whole or same_boot) else secrets.token_hex(4)
