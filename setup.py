@@ -28,6 +28,7 @@ COMPILED = [
     "broker/transports/flow.py",
     "broker/transports/frames.py",
     "broker/transports/writer.py",
+    "plugins/agent/merging.py",
     "plugins/agent/sessions.py",
     "plugins/agent/turns.py",
 ]
