@@ -45,7 +45,8 @@ class Retained:
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         for event in run:
-            self._streams.decode(event)
+            if event.body is None:
+                self._streams.decode(event)
         merged = self._plugin.merge(run)
         for event in run:
             event.body = None
