@@ -11,7 +11,10 @@ from setuptools import setup
 
 COMPILED = [
     "broker/bodies.py",
+    "broker/engines/log.py",
     "broker/engines/memory.py",
+    "broker/engines/rows.py",
+    "broker/engines/sqlite.py",
     "broker/envelope.py",
     "broker/fanout.py",
     "broker/ingress.py",

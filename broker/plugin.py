@@ -205,6 +205,11 @@ class Plugin(Generic[State]):
         """Events of one stream, neighbours, with those joined that lose nothing by it."""
         return run
 
+    def compact(self, run: Sequence[Event]) -> Sequence[Event]:
+        """The same for neighbours that are `settled`, and go on to be retained. Others may be
+        left out as well, if a later one says the same as they do."""
+        return self.merge(run)
+
     # What happens by itself: asked only of a plugin that has `leases`.
 
     def deadline(self, state: State) -> int | None:

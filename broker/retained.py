@@ -44,9 +44,7 @@ class Retained:
         return [event for s in streams for event in self._plugin.snapshot(s.committed, since)]
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
-        for event in run:
-            if event.body is None:
-                self._streams.decode(event)
+        self._decode(run)
         merged = self._plugin.merge(run)
         for event in run:
             event.body = None
@@ -57,12 +55,22 @@ class Retained:
         compacted: list[Event] = []
         for named, group in groupby(run, lambda event: event.dedupe is not None):
             events = list(group)
-            compacted += events if named else self.merge(events)
+            if not named:
+                self._decode(events)
+                events = list(self._plugin.compact(events))
+            compacted += events
+        for event in run:
+            event.body = None
         for event in compacted:
-            if event.body is not None:
+            if event.body is not None:  # it is a new one
                 event.body = None
                 event.raw = Raw(bytes(memoryview(event.raw)))  # the encoder's has room to spare
         return compacted
+
+    def _decode(self, run: Sequence[Event]) -> None:
+        for event in run:
+            if event.body is None:
+                self._streams.decode(event)
 
     def encode(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from msgspec import Struct
+from mypy_extensions import mypyc_attr
 
 from broker.bodies import BodyType
 from broker.engines.base import Engine
@@ -15,7 +15,8 @@ READ_EVENTS = 1000
 REMEMBERED_TOPICS = 10_000
 
 
-class Stream(Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)
+class Stream:
     """One key's state: with everything handed to the engine, and with what it delivered.
 
     Both are one object where the engine commits at once.
@@ -27,12 +28,15 @@ class Stream(Struct, gc=False, eq=False):
         compacted: the position up to which what is retained is as small as it gets.
     """
 
-    key: str
-    head: Any
-    committed: Any
-    last: int = 0
-    in_flight: int = 0
-    compacted: int = 0
+    __slots__ = ("committed", "compacted", "head", "in_flight", "key", "last")
+
+    def __init__(self, key: str, head: Any, committed: Any, last: int = 0) -> None:
+        self.key = key
+        self.head = head
+        self.committed = committed
+        self.last = last
+        self.in_flight = 0
+        self.compacted = 0
 
 
 class Streams:

@@ -161,7 +161,8 @@ class Engine(Protocol):
     def replace(self, key: str, old: Sequence[Event], new: Sequence[Event]) -> None:
         """Retain fewer events of a stream that say the same as some that were read.
 
-        Each has the position of one of `old`, the last that of the last.
+        Each is one of `old`, or has the position of one and stands for those that were behind
+        the one before it. The last one has that of the last.
         """
 
     def forget(self, key: str) -> None:

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from broker.plugin import ConfigError, Duplicate, Event, Plugin, Rejected, Sender
 from plugins.agent import sessions, turns
 from plugins.agent.leases import ChatOptions, TurnLeases
-from plugins.agent.merging import merge_tokens
+from plugins.agent.merging import compact, merge_tokens
 from plugins.agent.messages import CHAT, PREFIX
 from plugins.agent.presence import Presence
 
@@ -141,6 +141,9 @@ class ChatPlugin(Plugin[sessions.Session]):
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         return merge_tokens(run)
+
+    def compact(self, run: Sequence[Event]) -> Sequence[Event]:
+        return compact(run)
 
     def routes(self) -> Iterable[BaseRoute]:
         """The chat page."""

@@ -91,7 +91,7 @@ def _ended(turn: Turn, why: str, now: int) -> Iterator[Event]:
             sessionId=key,
             turnId=turn.id,
             agentId=turn.agent_id,
-            fullText=turn.text or "",
+            fullText=turn.text,
             toolCallsUsed=turn.tool_names,
             inputTokens=0,
             outputTokens=written,

@@ -1,9 +1,10 @@
 """What the stream of one session has come to, and how to tell it."""
 
 from collections.abc import Iterator
-from sys import maxsize
+from sys import intern, maxsize
 
-from msgspec import Struct, UnsetType
+from msgspec import UnsetType
+from mypy_extensions import mypyc_attr
 
 from broker.plugin import Event, Sender
 from plugins.agent.messages import (
@@ -20,21 +21,20 @@ JOINED = 256
 """More parts of a turn's text than this are joined; once for so many characters, at most."""
 
 
-class Turn(Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)
+class Turn:
     """One turn: what a repeat needs to know, and while it can be shown, what it said.
 
     What is empty is None, since most of it is empty in every turn that has ended.
 
     Attributes:
-        id: its own, and `agent_id` its agent's; `key` is its session, `message_id` the
-            message that it answers.
+        id: its own, and `agent_id` its agent's; `message_id` is the message that it answers.
         owner: who started it, or took it over.
         started_at, seen: when its first and its last event came, in Unix ms.
         shown: its turnStarted, and its end; empty once `SHOWN_TURNS` later ones have ended.
         cancel: the first that asked to stop it.
         next_index: the index of the next token.
-        written: its text so far, in parts, while it is open and has some.
-        kept: the same once it has ended, where its end has not the full text.
+        parts: its text so far; once it has ended, only if its end has not the full text.
         tools: the names of its tool calls, by their ids, in their order; "" where there was
             no toolCallStarted.
         tools_done: the ids of those that are done.
@@ -43,44 +43,45 @@ class Turn(Struct, gc=False, eq=False):
         ending: a digest of what ended it; None while it is open.
     """
 
-    id: str
-    agent_id: str
-    key: str
-    message_id: str | UnsetType
-    owner: Sender
-    started_at: int
-    seen: int
-    shown: tuple[Event, ...]
-    cancel: Event | None = None
-    next_index: int = 0
-    is_last: bool = False
-    written: list[str] | None = None
-    kept: str | None = None
-    tools: dict[str, str] | None = None
-    tools_done: set[str] | None = None
-    tools_open: dict[str, Event] | None = None
-    saved: set[str] | None = None
-    ending: bytes | None = None
+    __slots__ = (
+        "agent_id", "cancel", "ending", "id", "is_last", "message_id", "next_index", "owner",
+        "parts", "saved", "seen", "shown", "started_at", "tools", "tools_done", "tools_open",
+    )  # fmt: skip
 
-    @classmethod
-    def of(cls, started: Event) -> "Turn":
-        body, time = started.body, started.time
-        return cls(
-            body.turnId, body.agentId, started.key, body.messageId, started.sender, time, time,
-            (started,),
-        )  # fmt: skip
+    def __init__(self, started: Event) -> None:
+        self.id: str = started.body.turnId
+        self.agent_id: str = intern(started.body.agentId)
+        self.message_id: str | UnsetType = started.body.messageId
+        self.owner: Sender = started.sender
+        self.started_at = self.seen = started.time
+        self.shown: tuple[Event, ...] = (started,)
+        self.cancel: Event | None = None
+        self.next_index = 0
+        self.is_last = False
+        self.parts: list[str] | None = None
+        self.tools: dict[str, str] | None = None
+        self.tools_done: set[str] | None = None
+        self.tools_open: dict[str, Event] | None = None
+        self.saved: set[str] | None = None
+        self.ending: bytes | None = None
 
     @property
-    def text(self) -> str | None:
-        """All of its text that is not told by its end; None where there is none."""
-        return self.kept if self.written is None else "".join(self.written)
+    def key(self) -> str:
+        """Its session, while it is shown."""
+        return self.shown[0].key
+
+    @property
+    def text(self) -> str:
+        """What can be shown of its text."""
+        return "".join(self.parts or ())
 
     def write(self, text: str) -> None:
         """Add to its text. Parts are joined when there are many: then they cost no more than
-        their text, and a collection of garbage does not look through them."""
-        parts = self.written
+        their text, and a collection of garbage has little to look through."""
+        parts = self.parts
         if parts is None:
-            parts = self.written = []
+            self.parts = [text]
+            return
         parts.append(text)
         if len(parts) > PARTS and len(parts) > len(parts[0]) // JOINED:
             parts[:] = ["".join(parts)]
@@ -93,10 +94,11 @@ class Turn(Struct, gc=False, eq=False):
     def forget(self) -> None:
         """Keep only what notices repeats."""
         self.shown = ()
-        self.kept = None
+        self.parts = None
 
 
-class Session(Struct, gc=False, eq=False):
+@mypyc_attr(acyclic=True)
+class Session:
     """The state of one stream of `agent.chat`.
 
     Attributes:
@@ -105,9 +107,12 @@ class Session(Struct, gc=False, eq=False):
         messages: what was accepted beside turns, by topic and messageId, the oldest first.
     """
 
-    turns: dict[str, Turn] = {}
-    ended: tuple[str, ...] = ()
-    messages: dict[tuple[str, str], None] = {}
+    __slots__ = ("ended", "messages", "turns")
+
+    def __init__(self) -> None:
+        self.turns: dict[str, Turn] = {}
+        self.ended: tuple[str, ...] = ()
+        self.messages: tuple[tuple[str, str], ...] = ()
 
     def open_turns(self) -> list[Turn]:
         return [turn for turn in self.turns.values() if turn.ending is None]
@@ -130,7 +135,7 @@ def snapshot(session: Session, since: int | None = None) -> Iterator[Event]:
     for turn in turns:
         started, *end = turn.shown
         yield started
-        if turn.text is not None:
+        if turn.parts:
             yield _text(turn, started.time)
         yield from (turn.tools_open or {}).values()
         yield from end
@@ -156,7 +161,7 @@ def essence(session: Session) -> Iterator[Event]:
             yield _said(turn, "messageSaved", MessageSaved(turn.key, turn.id, id))
         if turn.cancel is not None:
             yield turn.cancel
-        if turn.text is not None:
+        if turn.parts:
             yield _text(turn, turn.seen)
 
 
@@ -176,7 +181,7 @@ def _text(turn: Turn, time: int) -> Event:
         sessionId=turn.key,
         turnId=turn.id,
         agentId=turn.agent_id,
-        token=turn.text or "",
+        token=turn.text,
         tokenIndex=0,
         isLast=turn.is_last,
         tokenCount=turn.next_index,

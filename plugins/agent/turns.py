@@ -167,7 +167,7 @@ def apply(session: Session, event: Event) -> None:
         if rule.ends:
             _end(session, turn, event)
     elif rule.turn is NEW:
-        session.turns.setdefault(body.turnId, Turn.of(event))  # it may be folded again
+        session.turns.setdefault(body.turnId, Turn(event))  # it may be folded again
     elif rule.turn is MESSAGE:
         _remember(session, (event.topic, body.messageId))
 
@@ -175,7 +175,7 @@ def apply(session: Session, event: Event) -> None:
 def _end(session: Session, turn: Turn, event: Event) -> None:
     turn.ending = _digest(event.body)
     turn.shown += (event,)
-    turn.written = turn.tools_open = None
+    turn.tools_open = None
     session.ended += (turn.id,)
     if len(session.ended) > SHOWN_TURNS:
         session.turns[session.ended[-1 - SHOWN_TURNS]].forget()
@@ -190,9 +190,8 @@ def _digest(body: Any) -> bytes:
 
 
 def _remember(session: Session, message: tuple[str, str]) -> None:
-    session.messages[message] = None
-    if len(session.messages) > REMEMBERED_MESSAGES:
-        del session.messages[next(iter(session.messages))]
+    if message not in session.messages:  # it may be folded again
+        session.messages = (*session.messages[1 - REMEMBERED_MESSAGES :], message)
 
 
 # ----------------------------------------------------------------- repeats, and what changes
@@ -261,8 +260,13 @@ def _cancel(turn: Turn, event: Event) -> None:
     turn.cancel = turn.cancel or event
 
 
+def _complete(turn: Turn, event: Event) -> None:
+    turn.parts = None  # the event has the full text
+
+
 def _fail(turn: Turn, event: Event) -> None:
-    turn.kept = turn.text
+    if turn.parts:
+        turn.parts = [turn.text]
 
 
 RULES: dict[str, Rule] = {
@@ -273,7 +277,7 @@ RULES: dict[str, Rule] = {
         "token": Rule(OPEN, True, _token_repeats, _token_again),
         "toolCallStarted": Rule(OPEN, True, _tool_start_repeats, _tool_start),
         "toolCallCompleted": Rule(OPEN, True, _tool_end_repeats, _tool_end),
-        "turnCompleted": Rule(OPEN, True, _end_repeats, _nothing, ends=True),
+        "turnCompleted": Rule(OPEN, True, _end_repeats, _complete, ends=True),
         "error": Rule(OPEN, True, _end_repeats, _fail, ends=True),
         "thinking": Rule(OPEN, True, None, _nothing),
         "progress": Rule(OPEN, True, None, _nothing),
