@@ -1,6 +1,6 @@
 """Merging loses nothing: text, count, cursor; whatever stands between the tokens."""
 
-from time import perf_counter
+from time import thread_time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,9 +118,10 @@ def test_long_runs_are_joined_in_one_go():
 
     def seconds(count):
         run = [token("t", n, "x" * 50) for n in range(count)]
-        start = perf_counter()
+        start = thread_time()
         [whole] = merge_tokens(run)
         assert len(whole.body.token) == 50 * count
-        return perf_counter() - start
+        return thread_time() - start
 
-    assert seconds(50_000) < 60 * max(min(seconds(2_000) for _ in range(3)), 0.0005)
+    short, long = (min(seconds(count) for _ in range(3)) for count in (2_000, 50_000))
+    assert long < 80 * max(short, 0.0005)
