@@ -226,6 +226,8 @@ class Groups:
     def _give(self, job: Job) -> None:
         """Let another have a job that is nobody's any more; its time begins anew."""
         group = self._groups.get(job.group.name)
+        if group is None and job.held and self._held.is_alone(job):
+            group = next((g for g in self._groups.values() if g.could_have(job)), None)
         if group is not None:
             job.group = group
             if job.held:
@@ -259,7 +261,7 @@ class Groups:
         event = job.event
         head = self._streams[event.key].head
         if any(other.position == event.position for other in self._plugin.untaken(head)):
-            tried = bool(job.tried or job.losses)
+            tried = bool(job.tried) or job.losses >= LOSSES
             now = self._clock.unix_ms()
             try:
                 said = list(self._plugin.unanswered(head, event, now, tried=tried))

@@ -190,6 +190,10 @@ class Group:
         """Whether a member would be given such an event now."""
         return any(place.open and place.wants(topic, key) for place in self.places.values())
 
+    def could_have(self, job: Job) -> bool:
+        """Whether it is for a member."""
+        return any(place.may_have(job) for place in self.places.values())
+
     def give(self, job: Job, favourite: str | None, load: Callable[[Place], int]) -> None:
         """Let the favourite have a job, or else who has least to do; or keep it."""
         able: list[Place] = []
