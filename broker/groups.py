@@ -105,7 +105,7 @@ class Groups:
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = self._group(name)
-        place = group.places.get(worker.sender.identity)
+        place = group.places.get(worker.member)
         if place is None or place.worker.outbox is not worker.outbox:
             place = self._seat(group, worker, place)
         if wish in place.wishes:
@@ -156,7 +156,7 @@ class Groups:
     def _place(self, name: str, worker: Worker) -> Place | None:
         """A connection's place, unless a later one has it."""
         group = self._groups.get(name)
-        place = None if group is None else group.places.get(worker.sender.identity)
+        place = None if group is None else group.places.get(worker.member)
         return place if place is not None and place.worker.outbox is worker.outbox else None
 
     def _seat(self, group: Group, worker: Worker, older: Place | None) -> Place:
@@ -166,7 +166,7 @@ class Groups:
             self._end(older)
             self._away.add(older)  # as long as there is something that the new one did not want
             place.older = older
-        group.places[place.identity] = place
+        group.places[worker.member] = place
         return place
 
     def _end(self, place: Place) -> None:
@@ -178,14 +178,14 @@ class Groups:
 
     def _not_back(self, place: Place) -> None:
         """A member was lost, and has not come back in time; or has, but not for all it had."""
-        if place.group.places.get(place.identity) is place:
+        if place.group.places.get(place.worker.member) is place:
             self._remove(place, lost=True)
         else:
             self._pass_on(place)
 
     def _remove(self, place: Place, *, lost: bool = False) -> None:
         group = place.group
-        del group.places[place.identity]
+        del group.places[place.worker.member]
         self._end(place)
         if group.places:
             group.forget_unwanted()

@@ -8,7 +8,6 @@ from broker.errors import Rejected
 from broker.messages import Subscribe, Subscribed, Unsubscribe, Unsubscribed
 from broker.namespace import Namespace
 from broker.outbox import Outbox
-from broker.plugin import Sender
 from broker.queue import Queue
 from broker.replay import Content, History, Replay, ReplayEnd, Snapshot, Subscription
 from broker.work import Wish, Worker
@@ -77,9 +76,9 @@ class Reader:
         self._subscriptions[wish] = subscription
 
     def join(
-        self, message: Subscribe, group: str, namespaces: Sequence[Namespace], sender: Sender
+        self, message: Subscribe, group: str, namespaces: Sequence[Namespace], worker: Worker
     ) -> None:
-        """Take part in a work queue, and answer.
+        """Take part in a work queue, as this connection, and answer.
 
         Raises:
             Rejected: ``bad_message``, ``too_many_subscriptions``.
@@ -91,7 +90,7 @@ class Reader:
             self._check_limit()
         self._outbox.reply(Subscribed(message.id, _live_from(wish[1], namespaces)))
         self._memberships[group, wish] = namespaces
-        worker = self._worker = self._worker or Worker(sender, self._outbox)
+        self._worker = worker
         for namespace in namespaces:
             namespace.groups.join(group, wish, worker)
 

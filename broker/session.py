@@ -36,6 +36,7 @@ from broker.reader import Reader
 from broker.router import Reach
 from broker.sessions import Sessions
 from broker.topics import check_key
+from broker.work import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -286,7 +287,8 @@ class Session:
         if message.group is UNSET:
             self.reader.subscribe(message, namespaces)
         else:
-            self.reader.join(message, message.group, namespaces, self.sender)
+            worker = Worker(self.sender, self.outbox, self.server)
+            self.reader.join(message, message.group, namespaces, worker)
 
     # ------------------------------------------------------------- answers
 

@@ -24,10 +24,20 @@ Wish = tuple[str, str | None]
 
 
 class Worker(NamedTuple):
-    """A connection that takes part in work queues."""
+    """A connection that takes part in work queues.
+
+    Attributes:
+        server: the one that it is connected to; None for all of them.
+    """
 
     sender: Sender
     outbox: Outbox
+    server: str | None = None
+
+    @property
+    def member(self) -> tuple[str | None, str]:
+        """Who it is, also on its next connection."""
+        return self.server, self.sender.identity
 
 
 class Job:
@@ -161,7 +171,7 @@ class Group:
         begin: called with this group and each event that was delivered to it.
 
     Attributes:
-        places: by the identity of their members; whose turn was last is last.
+        places: by their members; whose turn was last is last.
         backlog: the jobs that are nobody's.
         ending: its members cannot keep up: see `broker.groups`.
     """
@@ -174,7 +184,7 @@ class Group:
         self.name = name
         self.ending = False
         self._cursor = cursor
-        self.places: dict[str, Place] = {}
+        self.places: dict[tuple[str | None, str], Place] = {}
         self.backlog: OrderedDict[Job, None] = OrderedDict()
         self._begin = begin
 
@@ -209,7 +219,8 @@ class Group:
         chosen = next((place for place in able if place.identity == favourite), None)
         if chosen is None:
             chosen = min(able, key=load) if len(able) > 1 else able[0]
-        self.places[chosen.identity] = self.places.pop(chosen.identity)
+        member = chosen.worker.member
+        self.places[member] = self.places.pop(member)
         chosen.put(job)
 
     def refill(self, place: Place) -> None:

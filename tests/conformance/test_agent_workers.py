@@ -342,6 +342,18 @@ async def test_a_worker_that_comes_back_keeps_its_messages(site, workers, other)
     assert await asked(rival) == []
 
 
+async def test_the_same_client_on_another_server_is_another_member(site, workers, other):
+    """As it is another connection: neither takes the other's place."""
+    here = await workers(f"{site.ws}?client={SECRET}")
+    everywhere = await workers(f"{site.server(None)}?client={SECRET}")
+    for n in range(2):
+        await other.publish(ASK, message(f"m{n}", session=f"s{n}"))
+    assert [await asked(here), await asked(everywhere)] == [["m0"], ["m1"]]
+    await everywhere.socket.close()
+    await other.publish(ASK, message("m2", session="s2"))
+    assert "m2" in await asked(here)
+
+
 async def test_a_worker_that_does_not_come_back(start, codec):
     """After a while its messages pass on."""
     site = await start(**impatient(worker_wait=SOON))

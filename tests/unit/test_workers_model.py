@@ -34,6 +34,7 @@ class Workers(RuleBasedStateMachine):
         self.names = 0
         self.asked = {}  # by (session, id): the publishes of it
         self.open_turns = []
+        self.had = {}  # by place: its jobs, a step ago
 
     # ------------------------------------------------------------- what happens
 
@@ -147,6 +148,16 @@ class Workers(RuleBasedStateMachine):
                 assert job.place in self.groups._away
             if not job.group.places:
                 assert not any(g.could_have(job) for g in self.groups._groups.values())
+
+    @invariant()
+    def places_have_what_they_were_given(self):
+        """A job is in the one place that it says; and who is gone is given nothing more."""
+        groups = self.groups._groups.values()
+        places = {*self.groups._away, *(p for group in groups for p in group.places.values())}
+        had, self.had = self.had, {place: set(place.jobs()) for place in places}
+        for place, jobs in self.had.items():
+            assert all(job.place is place for job in jobs)
+            assert place.open or jobs <= had[place]
 
     def teardown(self):
         """Nothing happens any more but time."""
