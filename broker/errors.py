@@ -63,7 +63,7 @@ class Unattended(Rejected):
     """No worker is there for this message: it waits for one, and is refused if none comes."""
 
     def __init__(self, topic: str, key: str) -> None:
-        super().__init__("no_worker", f"there is no live worker for {topic}")
+        super().__init__("no_worker", f"no live worker was there for {topic} in time")
         self.topic = topic
         self.key = key
 

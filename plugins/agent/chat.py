@@ -75,8 +75,10 @@ class ChatPlugin(Plugin[sessions.Session]):
         except Duplicate:
             self._note(head, event, before)
             raise
-        if event.topic in self.work and not self.attended(event.topic, event.key):
-            raise Unattended(event.topic, event.key)
+        if event.topic in self.work:
+            full = len(head.untaken) >= questions.MOST
+            if full or not self.attended(event.topic, event.key):
+                raise Unattended(event.topic, event.key)
 
     def apply(self, state: sessions.Session, event: Event) -> None:
         before = _owner(state, event)

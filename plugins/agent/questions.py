@@ -16,6 +16,9 @@ from plugins.agent.sessions import Session
 
 WORK = frozenset({PREFIX + "userMessage", PREFIX + "userAudio"})
 
+MOST = 100
+"""How many messages of one session may be untaken; further ones wait."""
+
 SETTLING = frozenset({PREFIX + "turnStarted", PREFIX + "error"})
 
 WORDS = {

@@ -9,10 +9,19 @@ import pytest
 from structlog.testing import capture_logs
 
 from broker.client import OperationRejected, Subscription
+from broker.messages import (
+    Ack,
+    EventMessage,
+    Publish,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
 from plugins.agent.client import AgentClient, Turn, TurnFailed, connect
 from plugins.agent.worker import Answer, Message, Worker
 
-from .stub import until
+from .stub import Peer, Stub, until
 from .test_publish import no_wait
 from .test_turn import kinds, until_end
 from .test_with_broker import cut
@@ -230,6 +239,49 @@ async def test_a_worker_that_stops_ends_what_it_began(site: Any, user: AgentClie
         assert words == ["online", "online"]  # `offline` of one of two is not said
 
 
+async def test_a_worker_leaves_once_its_turns_are_known(stub: Stub) -> None:
+    """Or the broker would give their messages to another as well."""
+    topics: list[str] = []
+    unknown: list[int] = []
+
+    async def before(peer: Peer, batch: list[Any]) -> bool:
+        for message in batch:
+            if isinstance(message, Subscribe):
+                body = {"sessionId": "s", "messageId": "m", "text": "hi"}
+                event = EventMessage("agent.chat.userMessage", 0, body, "s", group="workers")
+                await peer.send(Subscribed(message.id), event)
+            elif isinstance(message, Unsubscribe):
+                topics.append("left")
+                await peer.send(Unsubscribed(message.id))
+            elif isinstance(message, Publish):
+                topics.append(message.topic)
+                unknown.append(int(message.id or 0))
+        if "agent.chat.token" not in topics or release.is_set():
+            await peer.send(Ack(unknown[-1])) if unknown else None
+        return True
+
+    release = asyncio.Event()
+    stub.before = before
+    worker = Worker("helper")
+
+    @worker.on_message
+    async def answer(message: Message, turn: Turn) -> None:
+        await turn.token("hi")
+        worker.stop()
+        await release.wait()
+
+    async with connect(stub.url) as client:
+        task = asyncio.create_task(worker.run(client))
+        await until(lambda: "agent.chat.token" in topics)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert "left" not in topics
+        release.set()
+        await stub.peers[0].send(Ack(unknown[-1]))
+        await task
+    assert topics.index("agent.chat.turnStarted") < topics.index("left")
+
+
 async def test_a_drain_has_an_end(site: Any, user: AgentClient) -> None:
     """Then what is still open is cancelled."""
     async with (
@@ -261,7 +313,27 @@ async def test_a_worker_that_is_cancelled_ends_its_turns(site: Any, user: AgentC
 
 
 async def test_a_message_that_comes_again_is_answered_once(site: Any, user: AgentClient) -> None:
-    """Cut off with its turn not known to the broker, the worker is given it once more."""
+    """After a lost connection the worker is given again what it has not begun."""
+    answer = Gated()
+    async with (
+        working(site.ws, answer, concurrency=1) as (worker, client, _),
+        user.subscribe("agent.chat.turnCompleted") as ends,
+    ):
+        await ask(user, "m0", "s0")
+        await answer.begun.get()
+        for n in range(1, 4):
+            await ask(user, f"m{n}", f"s{n}")
+            await until(lambda n=n: len(worker._tasks) == n + 1)
+            cut(client)
+        await ask(user, "m4", "s4")
+        await until(lambda: len(worker._tasks) == 5)
+        answer.open.set()
+        assert [(await anext(ends)).key for _ in range(5)] == [f"s{n}" for n in range(5)]
+        assert answer.ids == [f"m{n}" for n in range(5)]
+
+
+async def test_a_worker_that_is_cut_off_as_it_begins(site: Any, user: AgentClient) -> None:
+    """Whatever has left of its turn, the turn is told in whole, and it is the only one."""
     answer = Gated()
     async with (
         working(site.ws, answer) as (_, client, _),
@@ -271,7 +343,7 @@ async def test_a_message_that_comes_again_is_answered_once(site: Any, user: Agen
             answer.open.clear()
             await ask(user, f"m{n}")
             assert await answer.begun.get() == f"m{n}"
-            cut(client)  # before what it has published leaves
+            cut(client)
             answer.open.set()
             turn = await until_end(events)
             assert kinds(turn)[:2] == ["userMessage", "turnStarted"]

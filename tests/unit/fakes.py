@@ -145,6 +145,8 @@ class FakePublisher:
     def sent(self) -> list[dict[str, Any]]:
         """What has been written to its socket since this was asked last."""
         self.outbox.flush()
+        while not self.outbox.empty:
+            self.outbox.flush()
         messages = self.wire.messages
         self.wire.sent.clear()
         return messages

@@ -364,6 +364,21 @@ def test_a_plugin_that_fails_to_say_so(monkeypatch):
     assert chat.is_clean()
 
 
+def test_only_so_many_of_one_session_are_untaken():
+    """One user cannot fill what all of them share; the others' messages are taken."""
+    chat = Chat()
+    worker = chat.worker("w")
+    for n in range(200):
+        chat.ask(f"m{n}")
+    chat.ask("other", "s2")
+    assert len(got(worker)) == 101
+    for n in range(60):
+        chat.start(worker, f"m{n}")
+    chat.pass_(2.1)
+    assert got(worker) == [f"m{n}" for n in range(100, 160)]
+    assert len(chat.user.errors) == 40
+
+
 @pytest.mark.parametrize("wishes", [1, 2])
 def test_a_worker_that_comes_back_for_less(wishes):
     """What it does not ask for again is another's, after a while."""
