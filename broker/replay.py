@@ -62,12 +62,19 @@ class ReplayEnd:
     def __init__(self, sub: int, parts: int) -> None:
         self._sub = sub
         self._parts = parts
+        self._waiting: list[Callable[[], None]] = []
 
-    def part_done(self, cursor: str | None) -> Replayed | None:
-        """The message that ends the replay, once its last part is through."""
+    def part_done(self, cursor: str | None, go_on: Callable[[], None]) -> Replayed | None:
+        """The message that ends the replay, once its last part is through.
+
+        Then each part may `go_on`: until then, live events wait in all of them.
+        """
         self._parts -= 1
+        self._waiting.append(go_on)
         if self._parts:
             return None
+        for each in self._waiting:
+            each()
         return Replayed(self._sub, UNSET if cursor is None else cursor)
 
 
@@ -99,6 +106,9 @@ class Replay:
         content: what it tells.
         end: tells that it is through.
         cursor: writes a position, where the subscription is one stream.
+
+    Attributes:
+        told: nothing of it is left; it is over when those of other namespaces are, too.
     """
 
     def __init__(
@@ -113,6 +123,7 @@ class Replay:
         self._end = end
         self._cursor = cursor
         self._position: int | None = None
+        self.told = False
 
     @property
     def began(self) -> bool:
@@ -124,20 +135,23 @@ class Replay:
         self._position = source.position
         return source.position
 
-    def take(self, source: Source, codec: Codec, limit: int) -> tuple[list[Piece], bool]:
-        """About `limit` bytes of it, and whether that was the end.
+    def take(
+        self, source: Source, codec: Codec, limit: int, over: Callable[[], None]
+    ) -> list[Piece]:
+        """About `limit` bytes of it; `over` is called when it is over.
 
         Raises:
             Gone: some of it is not retained any more.
         """
         assert self._position is not None
         pieces = self._content.take(source, codec, limit)
-        if self._content.left:
-            return pieces, False
-        end = self._end.part_done(self._cursor(self._position) if self._cursor else None)
-        if end is not None:
-            pieces.append(Piece(codec.encode(end)))
-        return pieces, True
+        if not self._content.left:
+            self.told = True
+            cursor = self._cursor(self._position) if self._cursor else None
+            end = self._end.part_done(cursor, over)
+            if end is not None:
+                pieces.append(Piece(codec.encode(end)))
+        return pieces
 
 
 class Snapshot:
