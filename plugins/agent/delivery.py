@@ -43,6 +43,7 @@ class Delivery:
         self._client = client
         self._started = started
         self._text_ended = False
+        self._said = 0
         self._open_calls: dict[str, ToolCallStarted] = {}
         self._repairs = 0
         self._repaired_at = 0
@@ -59,6 +60,15 @@ class Delivery:
         """
         self.check()
         await self._client.publish(PREFIX + name, body, on_rejected=self._on_rejected)
+
+    async def say(self, name: str, body: Body) -> None:
+        """`send` what has no name of its own: one is given to it, so that it can be repeated."""
+        self.check()
+        self._said += 1
+        name_of_its_own = f"{self._started.turnId}:{self._said}"
+        await self._client.publish(
+            PREFIX + name, body, dedupe=name_of_its_own, on_rejected=self._on_rejected
+        )
 
     async def send_text(self, text: str, *, is_last: bool) -> None:
         """Publish the next token. Raises as `send`."""
@@ -119,7 +129,7 @@ class Delivery:
             if not stale:
                 self._restore(error)
             if receipt.topic not in (STARTED, TOKEN):  # those are restored as a whole
-                self._publish(receipt.topic, receipt.message.body)
+                self._publish(receipt.topic, receipt.message.body, receipt.message.dedupe or None)
         elif error.code != "turn_closed" or receipt.number < self._end_number:
             self._give_up(error)  # what comes after the end needs no repair: that has all the text
 
@@ -160,5 +170,5 @@ class Delivery:
         log.warning("turn_refused", turn=self._started.turnId, code=error.code, why=error.message)
         self.failure = error
 
-    def _publish(self, topic: str, body: object) -> Receipt:
-        return self._client.publish_now(topic, body, on_rejected=self._on_rejected)
+    def _publish(self, topic: str, body: object, dedupe: str | None = None) -> Receipt:
+        return self._client.publish_now(topic, body, dedupe=dedupe, on_rejected=self._on_rejected)
