@@ -157,8 +157,8 @@ class Namespace:
             answered = id or answered
             try:
                 event = self._accept(publisher, message, now, batch.expected)
-            except Duplicate:
-                continue  # acknowledged with the batch, as if it were stored now
+            except Duplicate:  # its fate is the batch's, as if it were stored now
+                batch.repeats.append((publisher, id, message.topic))
             except Rejected as error:
                 publisher.refuse(error, id, message.topic)
             except Exception:
@@ -277,6 +277,8 @@ class Namespace:
         for ingress, count, _ in batch.origins:
             for event, id in islice(refused, count):
                 ingress.publisher.refuse(refusal, id, event.topic)
+        for publisher, id, topic in batch.repeats:
+            publisher.refuse(refusal, id, topic)
         self._settle(batch)
 
     def _settle(self, batch: Batch) -> None:

@@ -22,7 +22,7 @@ from plugins.agent.messages import (
 log = structlog.get_logger("edgestream.agent")
 
 MAX_REPAIRS = 10
-"""A turn that needs more than so many is given up."""
+"""A turn that needs more than so many in a row, of which none was accepted, is given up."""
 
 STARTED, TOKEN, TOOL_STARTED = PREFIX + "turnStarted", PREFIX + "token", PREFIX + "toolCallStarted"
 
@@ -47,6 +47,7 @@ class Delivery:
         self._open_calls: dict[str, ToolCallStarted] = {}
         self._repairs = 0
         self._repaired_at = 0
+        self._repair: Receipt | None = None
         self._end_number = MAX_INT
         self._ended = False
         self._on_rejected = self._rejected  # bound once, not for each token
@@ -138,16 +139,18 @@ class Delivery:
         expected = error.detail.get("expected")
         if isinstance(expected, int) and 0 <= expected < len(self.texts):
             self._count_repair(error)
-            self._repaired_at = self._repeat_text(expected).number
+            self._repair = self._repeat_text(expected)
+            self._repaired_at = self._repair.number
         else:
             self._give_up(error)
 
     def _restore(self, error: OperationRejected) -> None:
         """The broker lost the turn: begin it again, with all the text so far at once."""
         self._count_repair(error)
-        self._repaired_at = self._publish(STARTED, self._started).number
+        self._repair = self._publish(STARTED, self._started)
+        self._repaired_at = self._repair.number
         if self.texts:
-            self._repeat_text(0)
+            self._repair = self._repeat_text(0)
         for started in self._open_calls.values():
             self._publish(TOOL_STARTED, started)
 
@@ -161,7 +164,9 @@ class Delivery:
         return self._publish(TOKEN, body)
 
     def _count_repair(self, error: OperationRejected) -> None:
-        self._repairs += 1
+        last = self._repair
+        was_of_use = last is not None and last.done and last.error is None
+        self._repairs = 1 if was_of_use else self._repairs + 1
         log.info("turn_repaired", turn=self._started.turnId, code=error.code)
         if self._repairs > MAX_REPAIRS:
             self._give_up(error)

@@ -97,6 +97,10 @@ def test_a_repeat_of_what_is_not_committed_waits_for_it():
     target.engine.commit(9)
     assert (publisher.acked, other.acked) == (1, 1)
     assert other.errors == []
+    say(target, publisher, token(1, 2))
+    say(target, other, token(1, 2))
+    target.engine.fail()
+    assert (publisher.errors, other.errors) == ([(2, "internal")], [(2, "internal")])
 
 
 def test_a_dedupe_name_on_its_way_is_taken():
