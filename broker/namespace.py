@@ -58,7 +58,7 @@ class Namespace:
         self.engine = engine
         self.intake = Intake(settings.queue, wake)
         self.streams = Streams(plugin, engine, settings.history.streams)
-        self.retained = Retained(plugin, engine, self.streams)
+        self.retained = Retained(plugin, engine, self.streams, settings.weight)
         self.fanout = Fanout(self.retained, clock, call_later)
         self.leases = Leases(
             plugin, self.streams, self.retained, self.fanout, clock, call_later, self.say

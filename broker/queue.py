@@ -34,6 +34,9 @@ class Owner(Protocol):
     def wake(self, queue: "Queue") -> None:
         """`queue` has something to send."""
 
+    def denied(self) -> None:
+        """A queue that is behind may read no more in this turn."""
+
     def too_slow(self) -> None:
         """The reader cannot keep up with what it asked for."""
 
@@ -178,6 +181,9 @@ class Queue:
             return pieces
         if self._replays and self._replays[0].told:
             self.waiting = False  # until it is over
+            return []
+        if not self.source.may_read:
+            self._owner.denied()
             return []
         if self._replays and (self._replays[0].began or not lane):
             pieces = self._take_replay(self._replays[0], limit)

@@ -211,7 +211,7 @@ class History:
 
     def take(self, source: Source, codec: Codec, limit: int) -> list[Piece]:
         pieces: list[Piece] = []
-        while self._streams and limit > 0:
+        while self._streams and limit > 0 and source.may_read:
             key, after = self._streams.popleft()
             events, reached = self._read(source, key, after)
             for index, event in enumerate(events):

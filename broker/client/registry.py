@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -24,8 +23,6 @@ from broker.messages import (
 from broker.topics import matches
 
 log = structlog.get_logger("edgestream.client")
-
-_matches = lru_cache(maxsize=4096)(matches)
 
 
 class Registry:
@@ -151,7 +148,7 @@ class Registry:
         """The broker left events out, as their namespace's policy says."""
         key = None if message.key is UNSET else message.key
         for subscription in self._all.values():
-            if subscription.key in (None, key) and _matches(subscription.topic, message.topic):
+            if subscription.key in (None, key) and matches(subscription.topic, message.topic):
                 subscription.dropped += message.count
 
     def refused(self, id: int, error: Error) -> bool:
@@ -189,7 +186,7 @@ class Registry:
             if (
                 subscription.live
                 and subscription.group == group
-                and _matches(subscription.topic, message.topic)
+                and matches(subscription.topic, message.topic)
             ):
                 subscription.put(message, replayed=False)
 

@@ -241,7 +241,7 @@ class Reader:
         self.source = source or namespace()
         self.wire = FakeWire()
         self.touched = False
-        self.outbox = Outbox(JSON, self.wire, self.touch)
+        self.outbox = Outbox(JSON, self.wire, self.touch, Outbox.go_on)
         self.queue = Queue(self.outbox, JSON, self.source.retained, weight)
         self.standing: dict[tuple[str, str | None], Subscription] = {}
         self.last_id = 0
@@ -274,6 +274,7 @@ class Reader:
 
     def flush(self) -> None:
         self.touched = False
+        self.source.retained.begin_turn()
         self.outbox.flush()
 
     def drain(self) -> None:
