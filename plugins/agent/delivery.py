@@ -34,6 +34,7 @@ class Delivery:
         texts: the text of each token so far.
         tools_used: the name of each tool called so far.
         failure: why the broker refused a part of the turn for good, once it has.
+        repaired: how often the broker had lost a part of it.
     """
 
     def __init__(self, client: Client, started: TurnStarted) -> None:
@@ -45,7 +46,8 @@ class Delivery:
         self._text_ended = False
         self._said = 0
         self._open_calls: dict[str, ToolCallStarted] = {}
-        self._repairs = 0
+        self.repaired = 0
+        self._in_vain = 0
         self._repaired_at = 0
         self._repair: Receipt | None = None
         self._end_number = MAX_INT
@@ -166,9 +168,10 @@ class Delivery:
     def _count_repair(self, error: OperationRejected) -> None:
         last = self._repair
         was_of_use = last is not None and last.done and last.error is None
-        self._repairs = 1 if was_of_use else self._repairs + 1
+        self._in_vain = 1 if was_of_use else self._in_vain + 1
+        self.repaired += 1
         log.info("turn_repaired", turn=self._started.turnId, code=error.code)
-        if self._repairs > MAX_REPAIRS:
+        if self._in_vain > MAX_REPAIRS:
             self._give_up(error)
 
     def _give_up(self, error: OperationRejected) -> None:

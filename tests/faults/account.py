@@ -33,6 +33,10 @@ class Told:
     def text(self) -> str:
         return "".join(self.parts)
 
+    @property
+    def over(self) -> bool:
+        return self.ending is not None
+
 
 class Account:
     """One reader's account of one session.
@@ -66,7 +70,7 @@ class Account:
         told = self.turns.get(turn_id)
         if told is None:
             self._complain(event, "before its turn has started")
-        elif told.ending is not None and kind not in ("messageSaved", "cancel"):
+        elif told.over and kind not in ("messageSaved", "cancel"):
             self._complain(event, "after its turn has ended")
         elif kind == "token":
             self._token(told, event)

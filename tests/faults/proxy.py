@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from socket import SO_RCVBUF, SOL_SOCKET
 from typing import Any, Literal, Protocol
 
 Way = Literal["up", "down"]
 """From the client to the broker, or from the broker to the client."""
 
 WAYS: tuple[Way, Way] = ("up", "down")
+
+BUFFER = 64 << 10
+"""How much a socket of it receives before it is read: what is not, waits where it comes from."""
 
 
 class Judge(Protocol):
@@ -131,15 +135,19 @@ class Proxy:
     Args:
         port: of the broker, on this machine. May be changed: new connections go there.
         judge: makes the judge of each connection.
+        rate: how many bytes a second each connection gives its client; 0: no bound.
 
     Attributes:
         cuts: how many connections have been cut.
         on_cut: called when one is.
     """
 
-    def __init__(self, port: int, judge: Callable[[], Judge] = lambda: never) -> None:
+    def __init__(
+        self, port: int, judge: Callable[[], Judge] = lambda: never, rate: int = 0
+    ) -> None:
         self.target = port
         self.judge = judge
+        self.rate = rate
         self.cuts = 0
         self.on_cut: Callable[[], None] = lambda: None
         self.port = 0
@@ -203,6 +211,18 @@ class Passage:
         far.transport.write(data if allowed is None else data[:allowed])
         if allowed is not None:
             self.cut()
+        elif way == "down" and self._proxy.rate:
+            self._rest(len(data) / self._proxy.rate)
+
+    def _rest(self, seconds: float) -> None:
+        """Read no more of what the broker says, for a while."""
+        broker = self._ends["down"].transport
+        broker.pause_reading()
+        asyncio.get_running_loop().call_later(seconds, self._read_on, broker)
+
+    def _read_on(self, broker: asyncio.Transport) -> None:
+        if self in self._proxy.passages:
+            broker.resume_reading()
 
     def cut(self) -> None:
         """Cut it: what has passed arrives, and nothing after it."""
@@ -233,6 +253,7 @@ class End(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_RCVBUF, BUFFER)
         if self._way == "up":
             self._passage.opened()
 
@@ -250,9 +271,11 @@ class End(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def proxied(port: int, judge: Callable[[], Judge] = lambda: never) -> AsyncIterator[Proxy]:
-    """A proxy to the broker at that port."""
-    proxy = Proxy(port, judge)
+async def proxied(
+    port: int, judge: Callable[[], Judge] = lambda: never, rate: int = 0
+) -> AsyncIterator[Proxy]:
+    """A proxy to the broker at that port; see `Proxy`."""
+    proxy = Proxy(port, judge, rate)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Passage(proxy).client, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
