@@ -4,14 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILED := $(shell sed -n 's/^    "\(.*\.py\)",$$/\1/p' setup.py)
 
 .PHONY: run test check format bench clean
 
 run: $(READY)  ## start the broker with a demo agent and the chat page
 	@$(BIN)/edgestream demo
 
-test: $(READY)  ## pass every test, the browser's included
+test: $(READY)  ## pass every test, the browser's included; and the quick ones as plain Python
 	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -p tests.interpreted tests/unit tests/test_way.py
 
 check: $(READY)  ## lint, types, layers
 	@$(BIN)/ruff format --check .
@@ -26,11 +28,11 @@ format: $(READY)
 bench: $(READY)  ## measure it, side by side with its rivals
 	@$(BIN)/python -m bench
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml setup.py $(COMPILED)
 	@$(PYTHON) -c 'import sys; sys.exit("edgestream needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=") if sys.version_info < (3, 11) else None'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info *.so broker/*.so broker/*/*.so plugins/*/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

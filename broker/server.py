@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import os
 import signal
 from collections.abc import Callable, Collection, Mapping
@@ -224,6 +225,7 @@ class Broker:
         log.info(
             "listening",
             version=__version__,
+            compiled=not inspect.getfile(Scheduler).endswith(".py"),
             host=listen.host,
             port=self.port,
             tls=bool(listen.tls_certificate),

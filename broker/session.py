@@ -98,7 +98,7 @@ class Session:
         self._greeted = False
         self._last_id = 0
         self._malformed = 0
-        self._rest: Iterator[ClientMessage | Malformed] | None = None
+        self._rest: Iterator[ClientMessage | Malformed] = iter(())
         self._over = False
         self._joined: list[Namespace] = []
         self._topics: dict[str, tuple[Namespace, Ingress]] = {}
@@ -125,12 +125,15 @@ class Session:
         self._malformed = 0
         self._handle(iter(self.codec.decode_client(data)))
 
-    def _handle(self, messages: Iterator[ClientMessage | Malformed]) -> None:
-        """The operations of one message; those over `AT_ONCE` when the others had a turn."""
+    def _handle(self, messages: Iterator[ClientMessage | Malformed]) -> bool:
+        """The operations of one message; those over `AT_ONCE` when the others had a turn.
+
+        Returns whether that was all of them.
+        """
         left = AT_ONCE
         for message in messages:
             if self._over:
-                return
+                return True
             self.received += 1
             if type(message) is Publish:
                 self._publish(message)
@@ -138,7 +141,7 @@ class Session:
                 self._malformed += 1
                 if self._malformed > MAX_MALFORMED:
                     self.end(4009, f"over {MAX_MALFORMED} malformed objects in one message")
-                    return
+                    return True
                 self._answer(message.error, message.id)
             else:
                 self._operate(message)
@@ -147,17 +150,18 @@ class Session:
                 self._rest = messages
                 self.outbox.wire.hold("message")  # the next one comes behind this one's rest
                 self._shared.scheduler.next_turn(self._go_on)
-                return
+                return False
+        return True
 
     def _go_on(self) -> None:
-        messages, self._rest = self._rest, None
-        assert messages is not None
         try:
-            self._handle(messages)
+            done = self._handle(self._rest)
         except Exception:
             log.exception("connection failed", connection=self.name)
             self.outbox.wire.close(1011, "internal error")
-        if self._rest is None:
+            done = True
+        if done:
+            self._rest = iter(())
             self.outbox.wire.release("message")
 
     def lost(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,16 @@ ROOT = Path(__file__).parent.parent
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Tests run on the loop that the broker runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_configure() -> None:
+    """An edited module that was not compiled anew would be tested as it was before."""
+    for name, module in list(sys.modules.items()):
+        built = Path(getattr(module, "__file__", None) or "")
+        if name.startswith(("broker.", "plugins.")) and built.suffix == ".so":
+            source = built.with_name(built.name.partition(".")[0] + ".py")
+            if source.stat().st_mtime > built.stat().st_mtime:
+                pytest.exit(f"{source} has changed since it was compiled: use make", returncode=3)
 
 
 def settings(**changes: dict[str, Any]) -> config.Config:

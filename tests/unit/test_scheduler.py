@@ -15,7 +15,17 @@ from broker.scheduler import Scheduler
 from broker.session import AT_ONCE, Session, Sessions
 from plugins.open import OpenOptions, OpenPlugin
 
-from .fakes import FakeClock, FakePublisher, FakeWire, Timers, namespace, publish, say
+from .fakes import (
+    FakeClock,
+    FakePublisher,
+    FakeWire,
+    LateEngine,
+    Reader,
+    Timers,
+    namespace,
+    publish,
+    say,
+)
 
 
 class Loop:
@@ -77,11 +87,13 @@ def test_connections_take_turns():
     target = namespace()
     flood, quiet = FakePublisher("flood"), FakePublisher("quiet")
     order = []
-    target.fanout.deliver = lambda run: order.extend(e.sender.connection for e in run)
+    reader = Reader(target)
+    reader.subscribe("workflow.a", None)
     for n in range(1000):
         target.enqueue(flood.ingress, publish("workflow.a", n))
     target.enqueue(quiet.ingress, publish("workflow.a", "quiet", 1))
     target.run(float("inf"))
+    order = [event["body"] for event in reader.told()]
     assert order.index("quiet") < 100
     assert quiet.acked == 1
     assert len(order) == 1001
@@ -91,15 +103,17 @@ def test_order_within_a_connection_is_kept():
     """However turns are taken, what one connection says is handled in its order."""
     target = namespace()
     publishers = [FakePublisher(f"p{n}") for n in range(5)]
-    got = {p.sender.connection: [] for p in publishers}
-    target.fanout.deliver = lambda run: [got[e.sender.connection].append(e.body) for e in run]
+    reader = Reader(target)
+    reader.subscribe("workflow.a", None)
     for n in range(200):
         for index, publisher in enumerate(publishers):
             if n % (index + 1) == 0:
-                target.enqueue(publisher.ingress, publish("workflow.a", n))
+                target.enqueue(publisher.ingress, publish("workflow.a", [index, n]))
     target.run(float("inf"))
-    for index, publisher in enumerate(publishers):
-        assert got[publisher.sender.connection] == [n for n in range(200) if n % (index + 1) == 0]
+    got = [event["body"] for event in reader.told()]
+    for index in range(len(publishers)):
+        said = [n for n in range(200) if n % (index + 1) == 0]
+        assert [n for whose, n in got if whose == index] == said
 
 
 def test_namespaces_take_turns():
@@ -213,7 +227,7 @@ def test_the_quiet_namespace_runs_and_leaves_first():
     scheduler, loop = scheduled("busy", "quiet")
     order = []
     for target in scheduler.namespaces:
-        target.fanout.deliver = lambda run: order.append(run[0].topic)
+        target.plugin.validate = lambda head, event: order.append(event.topic)
     busy, quiet = scheduler.namespaces
     publisher, other = FakePublisher(), FakePublisher("c2")
     for n in range(10):
@@ -228,10 +242,11 @@ def test_a_turn_that_fails_is_not_the_last():
     scheduler, loop = scheduled("broken", "good")
     broken, good = scheduler.namespaces
 
-    def fail(batch):
-        raise ZeroDivisionError
+    class Failing(LateEngine):
+        def append(self, batch):
+            raise ZeroDivisionError
 
-    broken.engine.append = fail
+    broken.engine = Failing()
     publisher, other = FakePublisher(), FakePublisher("c2")
     broken.enqueue(publisher.ingress, publish("broken.a", 1, 1))
     with suppress(ZeroDivisionError):  # the loop logs it
@@ -273,8 +288,8 @@ def test_one_huge_message_gives_others_their_turn():
     session, wire = session_on(scheduler, *scheduler.namespaces)
     other, _ = session_on(scheduler, *scheduler.namespaces)
     order = []
-    scheduler.namespaces[0].fanout.deliver = lambda run: order.extend(
-        (e.sender.connection, bytes(e.raw)) for e in run
+    scheduler.namespaces[0].plugin.validate = lambda head, event: order.append(
+        (event.sender.connection, bytes(event.raw))
     )
     count = 3 * AT_ONCE + 7
     ops = [{"op": "publish", "topic": "loud.a", "body": n} for n in range(count)]
