@@ -143,6 +143,22 @@ class FakePublisher:
         return False
 
 
+class CountingEngine:
+    """The memory engine, and how many of its events were read again."""
+
+    def __init__(self) -> None:
+        self._engine = MemoryEngine(config.History(events=200_000))
+        self.read_again = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
+        events = self._engine.read(key, after, limit)
+        self.read_again += len(events)
+        return events
+
+
 class LateEngine:
     """An engine that stores in `append` and commits, or fails, when it is told to."""
 

@@ -1,10 +1,8 @@
 """Readers that are behind, and what they may cost the others: memory, and turns of the loop."""
 
-from broker.config import History
-from broker.engines.memory import MemoryEngine
 from broker.queue import STRICT_BYTES
 
-from .fakes import FakePublisher, Reader, namespace, publish, say
+from .fakes import CountingEngine, FakePublisher, Reader, namespace, publish, say
 
 
 def test_nothing_is_kept_for_who_is_closed():
@@ -18,25 +16,9 @@ def test_nothing_is_kept_for_who_is_closed():
     assert reader.queue._size < STRICT_BYTES + 40_000
 
 
-class Counting:
-    """An engine, and how many of its events were read again."""
-
-    def __init__(self):
-        self._engine = MemoryEngine(History(events=200_000))
-        self.read_again = 0
-
-    def __getattr__(self, name):
-        return getattr(self._engine, name)
-
-    def read(self, key, after, limit):
-        events = self._engine.read(key, after, limit)
-        self.read_again += len(events)
-        return events
-
-
 def test_what_others_said_is_not_read_through_in_one_turn():
     """A reader of little that is behind does not hold the loop while it looks for it."""
-    counting = Counting()
+    counting = CountingEngine()
     source = namespace(engine=counting, queue={"messages": 200_000})
     reader = Reader(source)
     reader.subscribe("workflow.rare", None)
