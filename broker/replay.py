@@ -198,6 +198,7 @@ class History:
         self._after = after
         self._until = 0
         self._streams: deque[tuple[str, int]] = deque()  # and after which position
+        self._begun: str | None = None  # the stream of which something has been told
         self._merging: str | None = None  # the stream of which there is more than one read
 
     def begin(self, source: Source) -> None:
@@ -214,6 +215,7 @@ class History:
         while self._streams and limit > 0 and source.may_read:
             key, after = self._streams.popleft()
             events, reached = self._read(source, key, after)
+            self._begun = key
             for index, event in enumerate(events):
                 data = source.encode((event,), codec, self._wanted.id)
                 pieces.append(Piece(data))
@@ -230,7 +232,7 @@ class History:
         try:
             read, reached = read_some(source, key, after)
         except Gone:
-            if self._after is not None:
+            if self._after is not None or self._begun == key:
                 raise
             read, reached = read_some(source, key, source.floor(key))
         if read and read[-1].position > self._until:

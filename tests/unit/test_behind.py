@@ -1,6 +1,7 @@
 """Readers that are behind, and what they may cost the others: memory, and turns of the loop."""
 
 from broker.queue import STRICT_BYTES
+from broker.replay import History, Replay, ReplayEnd
 
 from .fakes import CountingEngine, FakePublisher, Reader, namespace, publish, say
 
@@ -38,3 +39,27 @@ def test_what_others_said_is_not_read_through_in_one_turn():
         turns.append(counting.read_again - before)
     assert reader.wire.messages[-1]["body"] == "last"
     assert max(turns) <= 10_000
+
+
+def test_a_history_that_is_let_go_while_it_is_told_closes():
+    """Going on with what is left would be a gap that nobody is told of: it is 4108, to resume."""
+    source = namespace(history={"events": 2000})
+    publisher = FakePublisher()
+    numbers = iter(range(10_000))
+
+    def publish_some(count):
+        say(source, publisher, *[publish("workflow.a", next(numbers), key="k")
+                                 for _ in range(count)])  # fmt: skip
+
+    publish_some(1900)
+    reader = Reader(source)
+    wish = reader.subscribe("workflow.a", "k")
+    reader.queue.replay(Replay(wish, History(wish), ReplayEnd(wish.id, 1), None))
+    publish_some(300)  # what is let go before the first of it is told, is no part of it
+    reader.flush()
+    told = [message["body"] for message in reader.wire.messages]
+    assert told == list(range(told[0], told[0] + len(told)))
+    assert 0 < told[0] < told[-1] < 1000
+    publish_some(3000)
+    reader.flush()
+    assert reader.wire.closed == [4108]
