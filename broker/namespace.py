@@ -57,7 +57,7 @@ class Namespace:
         self.plugin = plugin
         self.engine = engine
         self.intake = Intake(settings.queue, wake)
-        self.streams = Streams(plugin, engine, settings.history.streams)
+        self.streams = Streams(plugin, engine, settings.history.streams, clock.unix_ms)
         self.retained = Retained(plugin, engine, self.streams, settings.weight)
         self.fanout = Fanout(self.retained, clock, call_later)
         self.leases = Leases(

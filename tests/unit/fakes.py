@@ -28,8 +28,8 @@ SENDER = Sender("anonymous", None, "c1")
 class FakeClock:
     """Time that stands still until it is moved."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
 
     def unix_ms(self) -> int:
         return int(self.now * 1000)
