@@ -16,10 +16,15 @@ PATIENCE = 30.0
 
 @dataclass
 class Running:
-    """A broker that listens."""
+    """A broker that listens.
+
+    Attributes:
+        said: gives what it said on standard error, once it has ended.
+    """
 
     process: Process
     port: int
+    said: "asyncio.Task[tuple[bytes, bytes]]"
 
     def url(self, path: str) -> str:
         return f"ws://127.0.0.1:{self.port}{path}"
@@ -38,7 +43,7 @@ async def serving(*words: str, **environ: str) -> AsyncIterator[Running]:
         async with asyncio.timeout(PATIENCE):
             port = await _port(process)
         rest = asyncio.create_task(process.communicate())
-        yield Running(process, port)
+        yield Running(process, port, rest)
         if process.returncode is None:
             process.terminate()
             async with asyncio.timeout(PATIENCE):

@@ -1,0 +1,13 @@
+"""The scenarios, by their names."""
+
+from collections.abc import Awaitable, Callable
+
+from ..run import Run
+from .crash import crash
+from .kill import forget, kill
+from .slow import slow
+from .storm import storm
+
+SCENARIOS: dict[str, Callable[[Run], Awaitable[None]]] = {
+    scenario.__name__: scenario for scenario in (storm, crash, kill, forget, slow)
+}
