@@ -103,7 +103,8 @@ class Outbox:
     """
 
     __slots__ = (
-        "_acked", "_behind", "_denied", "_outlet", "_postponed", "_replies", "_reply_size", "_touched", "_waiting",
+        "_acked", "_behind", "_denied", "_outlet", "_postponed", "_replies", "_reply_size",
+        "_touched", "_waiting",
         "codec", "dirty", "receipts", "sent", "wire",
     )  # fmt: skip
 
