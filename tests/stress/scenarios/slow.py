@@ -22,7 +22,7 @@ async def slow(run: Run) -> None:
 
 
 async def _flood(run: Run, *, cut: bool) -> None:
-    sessions, tokens = run.size(4, 20), run.size(3000, 15_000)
+    sessions, tokens = run.size(4, 30), run.size(1000, 5000)
     chance = run.chance("cuts", cut)
     said = {f"s{n}": Said() for n in range(sessions)}
 
