@@ -1,7 +1,7 @@
 """What the package's description cannot say: the modules that every token passes are compiled.
 
 They are plain typed Python, and run as such where there is no C compiler; only slower.
-(docs/decisions/0012-compiled.md)
+(docs/decisions/0014-compiled.md)
 """
 
 import sys
@@ -28,6 +28,7 @@ COMPILED = [
     "broker/transports/flow.py",
     "broker/transports/frames.py",
     "broker/transports/writer.py",
+    "plugins/agent/merging.py",
     "plugins/agent/sessions.py",
     "plugins/agent/turns.py",
 ]

@@ -16,8 +16,9 @@ from msgspec import UNSET
 from broker import config
 from broker.clock import CallLater, Clock
 from broker.engines.base import Batch, Engine
-from broker.errors import ConfigError, Duplicate, EdgestreamError, Rejected
+from broker.errors import ConfigError, Duplicate, EdgestreamError, Rejected, Unattended
 from broker.fanout import Fanout
+from broker.groups import Groups
 from broker.ingress import Ingress, Intake, Publisher
 from broker.leases import Leases
 from broker.messages import Publish
@@ -25,6 +26,7 @@ from broker.plugin import Event, Plugin
 from broker.retained import Retained
 from broker.streams import Streams
 from broker.topics import check_key
+from broker.waiting import WaitingRoom
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +65,14 @@ class Namespace:
         self.leases = Leases(
             plugin, self.streams, self.retained, self.fanout, clock, call_later, self.say
         )
+        self.groups = Groups(
+            settings, plugin, self.streams, self.retained, self.fanout, clock, call_later, self.say
+        )
+        self.waiting = WaitingRoom(self.intake, settings.queue, plugin, clock, call_later)
+        self.groups.vacant = self.waiting.admit
         self.accepted = 0
         self.overruns = 0
+        self._noted = plugin.addressed | plugin.settling
         self._clock = clock
         self._wake = wake
         self._complaint = ""
@@ -87,6 +95,7 @@ class Namespace:
         for key in retained:
             self.streams.keep(self.streams.open(key))
         self.streams.forget_some()
+        self.groups.restore()
         self.leases.begin()
 
     @property
@@ -97,7 +106,7 @@ class Namespace:
     @property
     def settled(self) -> bool:
         """Whether every publish that came has been answered."""
-        return not self.intake.messages and not self.engine.pending
+        return not (self.intake.messages or self.engine.pending or self.waiting)
 
     def enqueue(self, ingress: Ingress, message: Publish) -> None:
         """Queue one publish of a connection.
@@ -159,6 +168,9 @@ class Namespace:
                 event = self._accept(publisher, message, now, batch.expected)
             except Duplicate:  # its fate is the batch's, as if it were stored now
                 batch.repeats.append((publisher, id, message.topic))
+            except Unattended as error:
+                if not self.waiting.keep(publisher, message, error):
+                    publisher.refuse(error, id, message.topic)
             except Rejected as error:
                 publisher.refuse(error, id, message.topic)
             except Exception:
@@ -246,7 +258,7 @@ class Namespace:
     def _delivered(self, batch: Batch) -> None:
         """A batch is committed: to its readers, and its senders may know."""
         deliver = self.fanout.deliver
-        addressed = self.plugin.addressed
+        noted = self._noted
         immediate = self.engine.immediate
         for run in batch.runs:
             if not immediate:
@@ -255,14 +267,20 @@ class Namespace:
                     self.plugin.follow(committed, event)
             self.retained.position = run[-1].position
             deliver(run)
-            if run[0].topic in addressed:
-                for event in run:
-                    self.leases.address(event)
+            if run[0].topic in noted:
+                self._note(run)
             for event in run:
                 event.body = None  # `raw` stays; see `Streams.decode`
         self.accepted += len(batch.ids)
         self._complaint = ""
         self._settle(batch)
+
+    def _note(self, run: Sequence[Event]) -> None:
+        """These events were delivered to their readers, and matter to others as well."""
+        if run[0].topic in self.plugin.addressed:
+            for event in run:
+                self.leases.address(event)
+        self.groups.settle(run[0].key)
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         """A batch could not be stored: tell its senders, and rebuild the heads it moved."""

@@ -15,7 +15,6 @@ from broker.envelope import Piece
 from broker.errors import CLOSES
 from broker.lane import Gone
 from broker.messages import Ack, BrokerMessage, Goodbye
-from broker.queue import Queue
 
 FLUSH_BYTES = 64 << 10
 """What one connection may write in one turn of the loop, and the most in one message."""
@@ -35,6 +34,10 @@ class Outlet(Protocol):
     """
 
     paused: bool
+
+    @property
+    def open(self) -> bool:
+        """Whether messages may be sent: it is not closing."""
 
     @property
     def room(self) -> int:
@@ -63,6 +66,25 @@ class Wire(Protocol):
         """Nothing that this connection says matters any more; what is queued goes out."""
 
 
+class Line(Protocol):
+    """What waits for a connection, of one kind: a `Queue`, or what a work queue gives it.
+
+    Attributes:
+        waiting: it has something to send. Only who has woken the outbox sets it, and `take`.
+        weight: its share, when several have something to send.
+    """
+
+    waiting: bool
+    weight: int
+
+    def take(self, limit: int, /) -> list[Piece]:
+        """About `limit` bytes, in order.
+
+        Raises:
+            Gone: this reader is too far behind.
+        """
+
+
 class Receipts(Struct, gc=False):
     """One namespace's share in a connection's acknowledgements: ids of publishes."""
 
@@ -81,7 +103,8 @@ class Outbox:
     """
 
     __slots__ = (
-        "_acked", "_behind", "_denied", "_outlet", "_postponed", "_replies", "_reply_size", "_touched", "_waiting",
+        "_acked", "_behind", "_denied", "_outlet", "_postponed", "_replies", "_reply_size",
+        "_touched", "_waiting",
         "codec", "dirty", "receipts", "sent", "wire",
     )  # fmt: skip
 
@@ -104,7 +127,7 @@ class Outbox:
         self._behind = False
         self._replies: list[bytes] = []
         self._reply_size = 0
-        self._waiting: deque[Queue] = deque()
+        self._waiting: deque[Line] = deque()
         self._acked = 0
 
     def reply(self, message: BrokerMessage) -> None:
@@ -119,12 +142,21 @@ class Outbox:
             self.wire.hold("replies")
         self.touch()
 
-    def wake(self, queue: Queue) -> None:
-        """`queue` has something to send."""
-        self._waiting.append(queue)
+    def wake(self, line: Line) -> None:
+        """`line` has something to send."""
+        self._waiting.append(line)
         if not self.dirty:
             self.dirty = True
             self._touched(self)
+
+    def defer(self, receipts: Receipts) -> None:
+        """Acknowledge nothing from a publish on that waits for something, until `forget`."""
+        self.receipts.append(receipts)
+
+    def forget(self, receipts: Receipts) -> None:
+        """Undo one `defer`."""
+        self.receipts = [other for other in self.receipts if other is not receipts]
+        self.touch()
 
     def touch(self) -> None:
         """There is something to flush."""
@@ -144,6 +176,11 @@ class Outbox:
     @property
     def writable(self) -> bool:
         return self._outlet.room > 0
+
+    @property
+    def open(self) -> bool:
+        """Whether what is sent can arrive: the connection is not closing."""
+        return self._outlet.open
 
     @property
     def empty(self) -> bool:
@@ -215,7 +252,7 @@ class Outbox:
                 waiting.popleft()
             return pieces
         pieces = []
-        later: list[Queue] = []  # they have looked, and found nothing yet
+        later: list[Line] = []  # they have looked, and found nothing yet
         while waiting and room > 0:
             queue = waiting.popleft()
             taken = queue.take(min(room, TURN_BYTES * queue.weight))

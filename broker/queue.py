@@ -114,6 +114,8 @@ class Queue:
 
     def window(self, event: Event) -> int:
         """The shortest `rollup` of the subscriptions for `event`, in ms."""
+        if len(self._since) == 1:  # as is usual; and it is for `event`, or we were not asked
+            return next(iter(self._since)).rollup
         return min([wish.rollup for wish in self._since if wish.matches(event)], default=0)
 
     def gather(self, events: Sequence[Event]) -> None:

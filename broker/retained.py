@@ -10,7 +10,6 @@ from broker.lane import READ_EVENTS
 from broker.plugin import Event, Plugin
 from broker.streams import Streams
 
-
 READ_COST = 16
 READ_BYTES_EACH = 128
 """How many events a read of some stream counts for, beside those that it gives; and for how
@@ -68,7 +67,8 @@ class Retained:
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         for event in run:
-            self._streams.decode(event)
+            if event.body is None:
+                self._streams.decode(event)
         merged = self._plugin.merge(run)
         for event in run:
             event.body = None

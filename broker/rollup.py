@@ -8,7 +8,7 @@ when it does. A window in which nothing came is not opened again.
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -46,16 +46,25 @@ class Gathering(Protocol):
 
 
 class _Window:
-    """One stream's window of one length."""
+    """One stream's window of one length.
 
-    __slots__ = ("closes", "key", "ms", "opened", "queues")
+    Attributes:
+        opened: the position of the event that did; 0 for one that was opened by time.
+        closes: when, in seconds.
+        queues: those that gather, in order.
+        bodies: of the events that they have gathered, by position: they are at hand now, and
+            merging would have to decode them again.
+    """
+
+    __slots__ = ("bodies", "closes", "key", "ms", "opened", "queues")
 
     def __init__(self, key: str, ms: int, opened: int, closes: float) -> None:
         self.key = key
         self.ms = ms
-        self.opened = opened  # by the event of this position
+        self.opened = opened
         self.closes = closes
         self.queues: dict[Gathering, None] = {}
+        self.bodies: dict[int, Any] = {}
 
 
 class Rollups:
@@ -92,6 +101,8 @@ class Rollups:
         if run:
             queue.gather(run)
             window.queues[queue] = None
+            for event in run:
+                window.bodies[event.position] = event.body
 
     def _piece(self, events: Sequence[Event], codec: Codec) -> Piece:
         return Piece(self._source.encode(events, codec), len(events), events)
@@ -130,6 +141,7 @@ class Rollups:
                 continue
             self._flush(window)
             window.queues = {}
+            window.bodies = {}
             window.opened = 0
             window.closes = now + ms / 1000
             due.append(window)
@@ -149,6 +161,8 @@ class Rollups:
                 same = queue.codec, tuple([event.position for event in events])
                 piece = shared.get(same)
                 if piece is None:
+                    for event in events:
+                        event.body = window.bodies.get(event.position)
                     piece = shared[same] = self._merged(events, queue.codec)
                 queue.offer(piece)
             except Exception:  # the others must go on, whatever this is

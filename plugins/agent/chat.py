@@ -10,8 +10,8 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from broker.plugin import ConfigError, Duplicate, Event, Plugin, Rejected, Sender
-from plugins.agent import sessions, turns
+from broker.plugin import ConfigError, Duplicate, Event, Plugin, Rejected, Sender, Unattended
+from plugins.agent import questions, sessions, turns
 from plugins.agent.leases import ChatOptions, TurnLeases
 from plugins.agent.merging import merge_tokens
 from plugins.agent.messages import CHAT, PREFIX
@@ -38,11 +38,15 @@ class ChatPlugin(Plugin[sessions.Session]):
     key_field = "sessionId"
     leases = True
     addressed = frozenset({PREFIX + "cancel"})
+    work = questions.WORK
+    settling = questions.SETTLING
 
     def __init__(self, namespace: str, options: ChatOptions) -> None:
         if namespace != PREFIX.rstrip("."):
             raise ConfigError(f"namespaces.{namespace}", f"this plugin's topics are {PREFIX}*")
         super().__init__(namespace, options)
+        self.worker_wait = int(options.worker_wait * 1000)
+        self.start_limit = int(options.start_limit * 1000)
         self._presence = Presence()
         self._leases = TurnLeases(options, self._presence)
 
@@ -71,6 +75,10 @@ class ChatPlugin(Plugin[sessions.Session]):
         except Duplicate:
             self._note(head, event, before)
             raise
+        if event.topic in self.work:
+            full = len(head.untaken) >= questions.MOST
+            if full or not self.attended(event.topic, event.key):
+                raise Unattended(event.topic, event.key)
 
     def apply(self, state: sessions.Session, event: Event) -> None:
         before = _owner(state, event)
@@ -87,8 +95,9 @@ class ChatPlugin(Plugin[sessions.Session]):
         for owner in (before, _owner(state, event)):
             if owner is None:
                 continue
-            if any(turn.owner.is_same(owner) for turn in state.open_turns()):
-                self._presence.matters(owner, key)
+            count = sum(turn.owner.is_same(owner) for turn in state.open_turns())
+            if count:
+                self._presence.matters(owner, key, count)
             else:
                 self._presence.settled(owner, key)
 
@@ -122,10 +131,27 @@ class ChatPlugin(Plugin[sessions.Session]):
             if turn.cancel is not None and turn.owner.is_same(sender)
         ]
 
+    # ------------------------------------------------------------- work
+
+    def untaken(self, state: sessions.Session) -> Iterable[Event]:
+        return state.untaken.values()
+
+    def preferred(self, state: sessions.Session) -> Sender | None:
+        return questions.preferred(state)
+
+    def load(self, worker: Sender) -> int:
+        """Its open turns."""
+        return self._presence.load(worker)
+
+    def unanswered(
+        self, state: sessions.Session, event: Event, now: int, *, tried: bool
+    ) -> Iterable[Event]:
+        return questions.unanswered(state, event, now, tried=tried)
+
     # ------------------------------------------------------------- what is kept
 
     def at_rest(self, state: sessions.Session) -> bool:
-        return not state.open_turns()
+        return not state.untaken and not state.open_turns()
 
     def snapshot(self, state: sessions.Session, since: int | None = None) -> Iterable[Event]:
         return sessions.snapshot(state, since)

@@ -141,6 +141,7 @@ class Turn:
         self.cancelled = asyncio.Event()
         self._running = running
         self._began = 0.0
+        self._receipt: Receipt | None = None
         started = TurnStarted(session_id, turn_id, agent_id, self.message_id)
         self._started = started
         self.delivery = Delivery(client, started)
@@ -221,9 +222,14 @@ class Turn:
 
     async def __aenter__(self) -> Self:
         self._began = self.clock()
+        self._receipt = await self.delivery.send("turnStarted", self._started)
         self._running[self.session_id, self.turn_id] = self
-        await self.delivery.send("turnStarted", self._started)
         return self
+
+    async def accepted(self) -> None:
+        """Wait until the broker knows that the turn has begun; or has refused it."""
+        if self._receipt is not None:
+            await self._receipt.settled()
 
     async def __aexit__(
         self,

@@ -54,7 +54,7 @@ class Delivery:
         self._ended = False
         self._on_rejected = self._rejected  # bound once, not for each token
 
-    async def send(self, name: str, body: Body) -> None:
+    async def send(self, name: str, body: Body) -> Receipt:
         """Publish `body` on the chat topic `name`, as a part of the turn.
 
         Raises:
@@ -62,7 +62,7 @@ class Delivery:
             ClientError: there is no connection any more.
         """
         self.check()
-        await self._client.publish(PREFIX + name, body, on_rejected=self._on_rejected)
+        return await self._client.publish(PREFIX + name, body, on_rejected=self._on_rejected)
 
     async def say(self, name: str, body: Body) -> None:
         """`send` what has no name of its own: one is given to it, so that it can be repeated."""

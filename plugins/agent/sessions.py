@@ -60,14 +60,21 @@ class Turn:
 
 
 class Session:
-    """The state of one stream of `agent.chat`."""
+    """The state of one stream of `agent.chat`.
 
-    __slots__ = ("ended", "messages", "turns")
+    Attributes:
+        ended: the ids of ended turns, oldest first.
+        messages: what users said that is remembered, by topic and id, oldest first.
+        untaken: those of it that wait for a worker to start a turn, oldest first.
+    """
+
+    __slots__ = ("ended", "messages", "turns", "untaken")
 
     def __init__(self) -> None:
         self.turns: dict[str, Turn] = {}
-        self.ended: deque[str] = deque()  # ids of ended turns, oldest first
-        self.messages: dict[tuple[str, str], None] = {}  # (topic, messageId), oldest first
+        self.ended: deque[str] = deque()
+        self.messages: dict[tuple[str, str], None] = {}
+        self.untaken: dict[tuple[str, str], Event] = {}
 
     def open_turns(self) -> list[Turn]:
         return [turn for turn in self.turns.values() if turn.ending is None]

@@ -24,6 +24,7 @@ import msgspec
 from msgspec import UNSET
 
 from broker.plugin import BROKER, Duplicate, ErrorInfo, Event, Rejected, Sender
+from plugins.agent import questions
 from plugins.agent.messages import (
     PREFIX,
     Token,
@@ -107,7 +108,8 @@ def validate(session: Session, event: Event, away: Callable[[Sender], bool]) -> 
     body = event.body
     rule = RULES[event.topic]
     if rule.turn is MESSAGE:
-        if (event.topic, body.messageId) in session.messages:
+        message = event.topic, body.messageId
+        if message in session.messages or message in session.untaken:
             raise Duplicate
         return
     turn_id = body.turnId
@@ -155,9 +157,12 @@ def apply(session: Session, event: Event) -> None:
     rule = RULES[event.topic]
     if rule.apply is not None:
         turn_id = body.turnId
-        turn = None if turn_id is UNSET else session.turns.get(turn_id)
+        if turn_id is UNSET:
+            questions.settle(session, body.messageId)
+            return
+        turn = session.turns.get(turn_id)
         if turn is None:
-            return  # or its beginning is not retained any more
+            return  # its beginning is not retained any more
         turn.seen = event.time
         if rule.owned and not turn.owner.is_same(event.sender) and event.sender is not BROKER:
             turn.owner = event.sender
@@ -166,7 +171,9 @@ def apply(session: Session, event: Event) -> None:
             _end(session, turn, event)
     elif rule.turn is NEW:
         session.turns[body.turnId] = Turn(event)
+        questions.settle(session, body.messageId)
     elif rule.turn is MESSAGE:
+        questions.ask(session, event)
         _remember(session, (event.topic, body.messageId))
 
 

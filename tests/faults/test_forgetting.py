@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from client.test_publish import no_wait
-from conftest import Site, running
+from sites import Site, running
 
 from broker.client import Subscription, connect
 from plugins.agent.client import connect as connect_agent

@@ -16,10 +16,11 @@ from broker.errors import Rejected
 from broker.ingress import Ingress, Intake
 from broker.messages import Publish
 from broker.namespace import Namespace
-from broker.outbox import Outbox
+from broker.outbox import Outbox, Receipts
 from broker.plugin import Event, Sender
 from broker.queue import Queue
 from broker.replay import Replay, ReplayEnd, Snapshot, Subscription
+from broker.work import Worker
 from plugins.open import OpenOptions, OpenPlugin
 
 SENDER = Sender("anonymous", None, "c1")
@@ -43,6 +44,7 @@ class FakeWire:
 
     def __init__(self) -> None:
         self.writable = True
+        self.open = True
         self.sent: list[list[dict[str, Any]]] = []
         self.closed: list[int] = []
         self.held: set[str] = set()
@@ -70,6 +72,7 @@ class FakeWire:
 
     def close(self, code: int, reason: str) -> None:
         self.closed.append(code)
+        self.open = False
 
     def hold(self, reason: str) -> None:
         self.held.add(reason)
@@ -116,6 +119,9 @@ class FakePublisher:
         self.holds = 0
         self.told: list[dict[str, Any]] = []
         self.ingress = Ingress(self)
+        self.wire = FakeWire()
+        self.outbox = Outbox(JSON, self.wire, lambda outbox: None)
+        self.outbox.receipts.append(self.ingress.receipts)
 
     principal: Principal = ANONYMOUS
     codec: Codec = JSON
@@ -129,6 +135,25 @@ class FakePublisher:
 
     def acknowledge(self) -> None:
         pass
+
+    def defer(self, receipts: Receipts) -> None:
+        self.outbox.defer(receipts)
+
+    def forget(self, receipts: Receipts) -> None:
+        self.outbox.forget(receipts)
+
+    def sent(self) -> list[dict[str, Any]]:
+        """What has been written to its socket since this was asked last."""
+        self.outbox.flush()
+        while not self.outbox.empty:
+            self.outbox.flush()
+        messages = self.wire.messages
+        self.wire.sent.clear()
+        return messages
+
+    @property
+    def worker(self) -> Worker:
+        return Worker(self.sender, self.outbox)
 
     def hold(self, intake: Intake) -> None:
         self.holds += 1

@@ -246,7 +246,7 @@ def test_a_turn_without_its_beginning_is_left_out():
 @pytest.mark.parametrize("more", [[], [publish("agent.chat.cancel", TURN)]])
 def test_a_clock_that_was_ahead_makes_no_turn_longer(more):
     """Before the restart, the machine's clock was a day ahead: what is stored is from the
-    future. Its turns end in time all the same, stalled or cancelled, though their owner is there."""
+    future. Its turns end in time all the same, stalled or cancelled, while their owner is there."""
     engine, owner = LateEngine(), FakePublisher()
     target = chat(engine)
     say(target, owner, START, *more)

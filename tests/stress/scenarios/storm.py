@@ -32,8 +32,8 @@ async def storm(run: Run) -> None:
         proxied(running.port, lambda: _judge(chance, 12_000)) as reading,
     ):
         readers = [
-            Reader(reading.url("/ws/chat"), session, f"{session}.{turns - 1}", run.chance(session, n),
-                   twice=n == 1, rollup_ms=20 * (n == 2) or None)
+            Reader(reading.url("/ws/chat"), session, f"{session}.{turns - 1}",
+                   run.chance(session, n), twice=n == 1, rollup_ms=20 * (n == 2) or None)
             for session in said for n in range(each)
         ]  # fmt: skip
 
