@@ -10,8 +10,9 @@ from .resume import resume
 from .slow import slow
 from .stop import stop
 from .storm import storm
+from .workers import workers
 
 SCENARIOS: dict[str, Callable[[Run], Awaitable[None]]] = {
     scenario.__name__: scenario
-    for scenario in (storm, crash, kill, forget, slow, stop, clock, resume)
+    for scenario in (storm, crash, kill, forget, slow, stop, workers, clock, resume)
 }

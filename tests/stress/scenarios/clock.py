@@ -40,20 +40,20 @@ async def clock(run: Run) -> None:
         CHAT + "HISTORY__AGE": str(YEAR),
     }
 
-    def jump(life: int) -> None:
+    def jump() -> None:
         # Back at first: that is where deadlines may come to lie in the future.
-        way = -1 if life == 0 else chance.choice([-1, 1])
+        way = chance.choice([-1, 1]) if wall.ahead else -1
         wall.jump(way * chance.uniform(0.01, 30) * DAY)
 
     async with proxied(0) as proxy:
         for life in range(lives):
             async with broker("stress.jumpy", **environ) as running:
                 proxy.target = running.port
-                await _while_it_runs(run, proxy, life, lambda: jump(life))
+                await _while_it_runs(run, proxy, life, jump)
                 url = proxy.url("/ws/chat")
                 async with _open_turns(run, url, life) as turns:
                     await kill(running)
-                    jump(life)
+                    jump()
                     await turns["gone"].owner.close()
                     began = time.monotonic()
                     async with broker("stress.jumpy", **environ) as heir:
@@ -124,7 +124,8 @@ class _Open:
         await self._reading
         if time.monotonic() < earliest:
             raise Wrong(f"{self._session} has ended {earliest - time.monotonic()} s too early")
-        self._run.counts += check_prefix(self._reader, self._turn, BEGUN, why)
+        told = check_prefix(self._reader, self._turn, BEGUN, why)
+        self._run.counts[why] += told["cut short"]
 
     async def close(self) -> None:
         self._reading.cancel()

@@ -10,7 +10,7 @@ from ..agents import Said, agent, speak
 from ..readers import Reader, check
 from ..run import Run, broker, metrics
 
-RATE = 100_000
+RATE = 200_000
 """Bytes a second of a slow link: far less than what is said, and enough for its text."""
 
 

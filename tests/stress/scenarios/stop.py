@@ -39,7 +39,7 @@ async def stop(run: Run) -> None:
         counts["events_received"],
         counts["events_accepted"] - ended_by_broker + counts["errors_sent"],
     )
-    run.hold("refused, and why", counts["errors_sent"], counts["errors_sent:turn_closed"])
+    run.hold("refused, and why", counts["errors_sent"], counts.get("errors_sent:turn_closed", 0))
     run.hold("told and accepted", told["events"], counts["events_accepted"])
     run.tokens = told["tokens"]
     run.counts.update(

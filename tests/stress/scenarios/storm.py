@@ -70,6 +70,7 @@ async def storm(run: Run) -> None:
         replayed=told["replayed"],
         cuts=publishing.cuts + reading.cuts,
     )
+    run.figures["loop late by at most"] = f"{broker_counts['lag_ms']} ms"
     run.tokens = sum(sum(session.tokens.values()) for session in said.values())
 
 
