@@ -49,17 +49,21 @@ class Account:
         turns: by their ids.
         counts: how many events came (`events`); how many tokens in them (`tokens`), and of
             those in replays (`replayed`), and inside an event beside its first (`merged`);
-            how many turns were told `anew`.
+            how many turns were told `anew`; how many events were `back in time`, before
+            the one that came before them.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.turns: dict[str, Told] = {}
         self.counts: Counter[str] = Counter()
+        self._time = 0
 
     def take(self, event: Event) -> None:
         """Raises `Wrong` where the event does not follow what came before it."""
         self.counts["events"] += 1
+        self.counts["back in time"] += event.time < self._time
+        self._time = event.time
         kind, body = event.topic.removeprefix(PREFIX), event.body
         turn_id = body.get("turnId")
         if turn_id is None:

@@ -15,7 +15,7 @@ import uvloop
 from .run import Run, quiet
 from .scenarios import SCENARIOS
 
-LIMIT = 60.0
+LIMIT = 200.0
 """Seconds after which a scenario hangs."""
 
 

@@ -115,15 +115,17 @@ def check(readers: Iterable[Reader], said: dict[str, Said]) -> Counter[str]:
     return counts
 
 
-def check_prefix(reader: Reader, turn: str, count: int, code: str) -> Counter[str]:
-    """Compare what was told of a turn that the broker ended. Returns what was told.
+def check_prefix(reader: Reader, turn: str, count: int, why: str) -> Counter[str]:
+    """Compare what was told of a turn that the broker ended, by an error of the code `why` or
+    with that finishReason. Returns what was told.
 
     Raises:
         Wrong: it is not a beginning of the turn, or not its end.
     """
     [account] = reader.accounts
     told = account.turns[turn]
-    if told.ending is None or told.ending.body.get("code") != code:
+    body = told.ending.body if told.ending is not None else {}
+    if why not in (body.get("code"), body.get("finishReason")):
         raise Wrong(f"{account.name} was told of another end of {turn}: {told.ending}")
     said = told.next - 1  # the last one is the broker's own, and empty
     if not told.last or said > count or told.text != text(turn, said):

@@ -17,6 +17,7 @@ __all__ = ["ROOT", "Broken", "Run", "Running", "broker", "chance_of", "kill", "m
 
 T = TypeVar("T")
 METRIC = re.compile(r"^edgestream_(\w+?)(?:_total)?(?:\{\w+=\"([^\"]+)\"\})? (\S+)$", re.MULTILINE)
+WORST_LAG = "worst_since_last_scrape"
 
 
 class Broken(AssertionError):
@@ -81,15 +82,15 @@ class Run:
 
 
 @asynccontextmanager
-async def broker(*words: str, **environ: str) -> AsyncIterator[Running]:
-    """A broker in a process of its own. It must have nothing to complain of.
+async def broker(module: str = "broker", **environ: str) -> AsyncIterator[Running]:
+    """A broker in a process of its own; see `serving`. It must have nothing to complain of.
 
     Raises:
         Broken: it logged an error.
     """
     running: Running | None = None
     try:
-        async with serving(*words, **environ) as running:
+        async with serving(module=module, **environ) as running:
             yield running
     finally:
         if running is not None:
@@ -106,17 +107,20 @@ async def kill(running: Running) -> None:
         await running.process.wait()
 
 
-async def metrics(running: Running) -> Counter[str]:
-    """The broker's counts; those of the namespace `agent.chat`, where they have one, and those
-    of each code, as ``errors_sent:token_gap``."""
+async def metrics(running: Running) -> dict[str, int]:
+    """The broker's counts; of namespaces, those of `agent.chat`; of errors, those of each code
+    (``errors_sent:token_gap``), and their sum; how late its loop was at worst (``lag_ms``)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
     answer = (await reader.read()).decode()
     writer.close()
-    counts: Counter[str] = Counter()
+    counts = {"errors_sent": 0}
     for name, label, value in METRIC.findall(answer):
         if label in ("", "agent.chat"):
             counts[name] = int(float(value))
         elif name == "errors_sent":
             counts[f"{name}:{label}"] = int(float(value))
+            counts[name] += int(float(value))
+        elif label == WORST_LAG:
+            counts["lag_ms"] = round(float(value) * 1000)
     return counts

@@ -31,10 +31,13 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(*words: str, **environ: str) -> AsyncIterator[Running]:
-    """`edgestream serve` with `words`, on a free port; in the end it stops in good order."""
+async def serving(*words: str, module: str = "broker", **environ: str) -> AsyncIterator[Running]:
+    """`edgestream serve` with `words`, on a free port; in the end it stops in good order.
+
+    It runs as `module`, where that is another way to start it.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "broker", "serve", "--port", "0", *words),
+        *(sys.executable, "-m", module, "serve", "--port", "0", *words),
         cwd=ROOT,
         stderr=PIPE,
         env={**os.environ, "EDGESTREAM_LOGGING__FORMAT": "json", **environ},

@@ -2,15 +2,11 @@
 over, and the others end with `publisher_lost`."""
 
 import asyncio
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from ..agents import Said
+from ..backend import backend, go, turn_of
 from ..readers import Reader, check, check_prefix
-from ..run import ROOT, Run, broker, metrics
-from ..victim import turn_of
+from ..run import Run, broker, metrics
 
 GRACE = 3.0
 
@@ -42,17 +38,17 @@ async def _wave(run: Run, url: str, sessions: list[str]) -> None:
     ]
     inherited = sessions[: len(sessions) // 2]
     async with (
-        _started(url, run.seed, tokens, sessions) as victim,
-        _started(url, run.seed, tokens, inherited) as heir,
+        backend(url, run.seed, tokens, sessions) as victim,
+        backend(url, run.seed, tokens, inherited) as heir,
         asyncio.TaskGroup() as tasks,
     ):
         for reader in readers:
             tasks.create_task(reader.read())
-        _go(victim)
+        go(victim)
         await chance.choice(readers).goes_on(chance.randrange(1, tokens // 2))
         victim.kill()
         await victim.wait()
-        _go(heir)
+        go(heir)
         run.hold("the heir's exit", await heir.wait(), 0)
     said = {name: Said() for name in inherited}
     for name in inherited:
@@ -71,27 +67,3 @@ async def _wave(run: Run, url: str, sessions: list[str]) -> None:
             "said by the broker": 2 * told["cut short"],
         }
     )
-
-
-@asynccontextmanager
-async def _started(url: str, seed: int, tokens: int, sessions: list[str]) -> AsyncIterator[Process]:
-    """A process that is about to speak."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "stress.victim", url, str(seed), str(tokens), *sessions),
-        cwd=ROOT / "tests",
-        stdin=PIPE,
-        stdout=PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        assert await process.stdout.readline() == b"ready\n"
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-def _go(process: Process) -> None:
-    assert process.stdin is not None
-    process.stdin.write(b"go\n")

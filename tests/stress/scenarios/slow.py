@@ -10,7 +10,7 @@ from ..agents import Said, agent, speak
 from ..readers import Reader, check
 from ..run import Run, broker, metrics
 
-RATE = 100_000
+RATE = 200_000
 """Bytes a second of a slow link: far less than what is said, and enough for its text."""
 
 
@@ -22,7 +22,7 @@ async def slow(run: Run) -> None:
 
 
 async def _flood(run: Run, *, cut: bool) -> None:
-    sessions, tokens = run.size(4, 20), run.size(3000, 15_000)
+    sessions, tokens = run.size(4, 30), run.size(1000, 5000)
     chance = run.chance("cuts", cut)
     said = {f"s{n}": Said() for n in range(sessions)}
 

@@ -10,6 +10,12 @@ from ..agents import Said, agent, speak
 from ..readers import Reader, check
 from ..run import Run, broker, metrics
 
+LONG = {
+    "EDGESTREAM_NAMESPACES__AGENT_CHAT__HISTORY__BYTES": str(1 << 30),
+    "EDGESTREAM_NAMESPACES__AGENT_CHAT__HISTORY__EVENTS": "100000",
+}
+"""A history that holds all of it: then nobody may have a gap, however far behind."""
+
 SPARED = 0.1
 """Which part of the connections is not cut at a byte."""
 
@@ -21,7 +27,7 @@ async def storm(run: Run) -> None:
     chance = run.chance("cuts")
     said = {f"s{n}": Said() for n in range(sessions)}
     async with (
-        broker() as running,
+        broker(**LONG) as running,
         proxied(running.port, lambda: _judge(chance, 1500)) as publishing,
         proxied(running.port, lambda: _judge(chance, 12_000)) as reading,
     ):
@@ -64,6 +70,7 @@ async def storm(run: Run) -> None:
         replayed=told["replayed"],
         cuts=publishing.cuts + reading.cuts,
     )
+    run.figures["loop late by at most"] = f"{broker_counts['lag_ms']} ms"
     run.tokens = sum(sum(session.tokens.values()) for session in said.values())
 
 
