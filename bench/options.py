@@ -12,7 +12,7 @@ from bench.systems import EDGESTREAM, SYSTEMS
 FULL = Settings()
 SHORT = Settings(
     times=Times(seconds=3.0),
-    slow=Times(seconds=30.0, drain=20.0),
+    slow=Times(seconds=60.0, drain=30.0),
     repeat=2,
     full=False,
     rates=(100,),

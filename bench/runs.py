@@ -30,6 +30,7 @@ def every(
     scenario: Scenario, systems: Sequence[System], settings: Settings, cores: Cores
 ) -> Iterator[Run]:
     """Each variant on each system, A B A B, or on all at once."""
+    settings = scenario.settings(settings)
     for variant in scenario.variants(settings):
         chosen = [system for system in systems if _wanted(variant, system, settings)]
         groups = [chosen] if scenario.together else [[system] for system in chosen]
@@ -53,12 +54,11 @@ def _trusted(
     cores: Cores,
 ) -> list[Run]:
     """A run of each; others where something else disturbed them."""
-    times = scenario.times(settings)
     found: dict[str, Run] = {}
     for _ in range(1 + MORE_TRIES):
         left = [s for s in systems if s.name not in found or found[s.name].doubts]
         if left:
-            runs = _once(scenario, left, variant, repeat, times, cores)
+            runs = _once(scenario, left, variant, repeat, settings.times, cores)
             found |= {run.system: run for run in runs}
     return [found[system.name] for system in systems]
 

@@ -72,7 +72,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
         about: what it asks, in a line.
         variants: its loads.
         figures: what a run's measurements say.
-        times: of a run.
+        settings: its own, made of those that were chosen.
         measure: how a run is made; with other parts at once where it is not said.
         together: how runs of several systems are made at once, if they are.
     """
@@ -82,7 +82,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     variants: Callable[[Settings], list[Variant]]
     figures: Callable[[Measured], Mapping[str, float]]
     columns: tuple[Column, ...]
-    times: Callable[[Settings], Times] = lambda settings: settings.times
+    settings: Callable[[Settings], Settings] = lambda settings: settings
     measure: Callable[[System, Variant, Times, Cores], Measured] = loaded
     together: Callable[[Sequence[System], Variant, Times, Cores], list[Measured]] | None = None
 

@@ -7,6 +7,8 @@ three times what the link takes.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from bench.plan import Measured, Times, Variant
 from bench.scenario import Column, Cores, Scenario, Settings
 from bench.slow.measure import measure
@@ -58,7 +60,9 @@ SLOW = Scenario(
     variants=variants,
     figures=figures,
     together=together,
-    times=lambda settings: settings.slow,
+    settings=lambda chosen: replace(
+        chosen, times=chosen.slow, repeat=chosen.repeat if chosen.full else 1
+    ),
     columns=(
         Column("text %", "text", "{:.1f} %", of=min),
         Column("text p50 s", "late p50 s", "{:.2f}"),
