@@ -59,8 +59,8 @@ class Namespace:
         self.plugin = plugin
         self.engine = engine
         self.intake = Intake(settings.queue, wake)
-        self.streams = Streams(plugin, engine, settings.history.streams)
-        self.retained = Retained(plugin, engine, self.streams)
+        self.streams = Streams(plugin, engine, settings.history.streams, clock.unix_ms)
+        self.retained = Retained(plugin, engine, self.streams, settings.weight)
         self.fanout = Fanout(self.retained, clock, call_later)
         self.leases = Leases(
             plugin, self.streams, self.retained, self.fanout, clock, call_later, self.say
@@ -166,8 +166,8 @@ class Namespace:
             answered = id or answered
             try:
                 event = self._accept(publisher, message, now, batch.expected)
-            except Duplicate:
-                continue  # acknowledged with the batch, as if it were stored now
+            except Duplicate:  # its fate is the batch's, as if it were stored now
+                batch.repeats.append((publisher, id, message.topic))
             except Unattended as error:
                 if not self.waiting.keep(publisher, message, error):
                     publisher.refuse(error, id, message.topic)
@@ -295,6 +295,8 @@ class Namespace:
         for ingress, count, _ in batch.origins:
             for event, id in islice(refused, count):
                 ingress.publisher.refuse(refusal, id, event.topic)
+        for publisher, id, topic in batch.repeats:
+            publisher.refuse(refusal, id, topic)
         self._settle(batch)
 
     def _settle(self, batch: Batch) -> None:

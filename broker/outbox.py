@@ -99,14 +99,22 @@ class Outbox:
         codec: the connection's encoding.
         wire: its socket.
         touched: called when there is something to flush, once until it is flushed.
+        postponed: called when it is behind, and has to wait to read on, once until `go_on`.
     """
 
     __slots__ = (
-        "_acked", "_outlet", "_replies", "_reply_size", "_touched", "_waiting",
+        "_acked", "_behind", "_denied", "_outlet", "_postponed", "_replies", "_reply_size",
+        "_touched", "_waiting",
         "codec", "dirty", "receipts", "sent", "wire",
     )  # fmt: skip
 
-    def __init__(self, codec: Codec, wire: Wire, touched: Callable[["Outbox"], None]) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        wire: Wire,
+        touched: Callable[["Outbox"], None],
+        postponed: Callable[["Outbox"], None],
+    ) -> None:
         self.codec = codec
         self.wire = wire
         self.receipts: list[Receipts] = []
@@ -114,6 +122,9 @@ class Outbox:
         self.sent = 0
         self._outlet = wire.outlet
         self._touched = touched
+        self._postponed = postponed
+        self._denied = False
+        self._behind = False
         self._replies: list[bytes] = []
         self._reply_size = 0
         self._waiting: deque[Line] = deque()
@@ -152,6 +163,15 @@ class Outbox:
         if not self.dirty:
             self.dirty = True
             self._touched(self)
+
+    def denied(self) -> None:
+        """A queue that is behind may read no more in this turn."""
+        self._denied = True
+
+    def go_on(self) -> None:
+        """Those that were `postponed` before have read on."""
+        self._behind = False
+        self.touch()
 
     @property
     def writable(self) -> bool:
@@ -202,7 +222,12 @@ class Outbox:
                 items.append(piece.data)
                 count += piece.count
             if self._waiting and self.writable:
-                self.touch()
+                if pieces or not self._denied:
+                    self.touch()
+                elif not self._behind:
+                    self._behind = True
+                    self._postponed(self)
+            self._denied = False
         self._send(items, count)
 
     def _send(self, items: list[bytes], count: int) -> None:

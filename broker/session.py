@@ -91,7 +91,7 @@ class Session:
         self.server = server
         self.principal = principal
         self.sender = Sender(principal.name, None, secrets.token_urlsafe(9))
-        self.outbox = Outbox(codec, wire, shared.scheduler.touched)
+        self.outbox = Outbox(codec, wire, shared.scheduler.touched, shared.scheduler.postponed)
         self.reader = Reader(self.outbox, shared.config.limits.max_subscriptions)
         self.received = 0
         self._shared = shared

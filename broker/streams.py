@@ -1,6 +1,6 @@
 """The streams of a namespace: what each has come to, folded from what is stored of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -41,11 +41,15 @@ class Streams:
         plugin: folds the states.
         engine: has the events.
         limit: how many streams have a state, unless too many are not at rest.
+        now: the time of day, in Unix ms.
     """
 
-    def __init__(self, plugin: Plugin[Any], engine: Engine, limit: int) -> None:
+    def __init__(
+        self, plugin: Plugin[Any], engine: Engine, limit: int, now: Callable[[], int]
+    ) -> None:
         self._plugin = plugin
         self._engine = engine
+        self._now = now
         self._limit = limit
         self._streams: dict[str, Stream] = {}
         self._types: dict[str, BodyType] = {}
@@ -116,10 +120,12 @@ class Streams:
         event.body, _ = self.body_type(event.topic).decode(event.raw, event.codec)
 
     def _fold(self, key: str, head: Any, committed: Any) -> None:
+        now = self._now()
         after = self._engine.floor(key)
         while events := self._engine.read(key, after, READ_EVENTS):
             for event in events:
                 self.decode(event)
+                event.time = min(event.time, now)  # the clock of an earlier process was ahead
                 self._plugin.apply(head, event)
                 if committed is not head:
                     self._plugin.follow(committed, event)

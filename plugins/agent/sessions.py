@@ -111,6 +111,6 @@ def _text(turn: Turn, started: Event) -> Event:
         token="".join(turn.parts),
         tokenIndex=0,
         isLast=turn.is_last,
-        tokenCount=turn.next_index,
+        tokenCount=max(1, turn.next_index),  # the broker's own last one may be the only one
     )
     return Event.of(PREFIX + "token", started.key, body, started.time, turn.owner)

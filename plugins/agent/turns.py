@@ -213,6 +213,14 @@ def _token(turn: Turn, event: Event) -> None:
     turn.is_last = body.isLast
 
 
+def _any_token(turn: Turn, event: Event) -> None:
+    if event.sender is BROKER:
+        turn.is_last = True  # it ends the text, and takes no index from its publisher
+        turn.parts.append("")
+    else:
+        _token(turn, event)
+
+
 def _tool_start_repeats(turn: Turn, body: ToolCallStarted) -> bool:
     return body.toolCallId in turn.tools
 
@@ -268,7 +276,7 @@ RULES: dict[str, Rule] = {
     for topic, rule in {
         # topic               the turn        owned   named by          what it changes
         "turnStarted": Rule(NEW, False, None, None),
-        "token": Rule(OPEN, True, _token_repeats, _token),
+        "token": Rule(OPEN, True, _token_repeats, _any_token),
         "toolCallStarted": Rule(OPEN, True, _tool_start_repeats, _tool_start),
         "toolCallCompleted": Rule(OPEN, True, _tool_end_repeats, _tool_end),
         "turnCompleted": Rule(OPEN, True, _end_repeats, _complete, ends=True),

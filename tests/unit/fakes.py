@@ -29,8 +29,8 @@ SENDER = Sender("anonymous", None, "c1")
 class FakeClock:
     """Time that stands still until it is moved."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
 
     def unix_ms(self) -> int:
         return int(self.now * 1000)
@@ -120,7 +120,7 @@ class FakePublisher:
         self.told: list[dict[str, Any]] = []
         self.ingress = Ingress(self)
         self.wire = FakeWire()
-        self.outbox = Outbox(JSON, self.wire, lambda outbox: None)
+        self.outbox = Outbox(JSON, self.wire, lambda outbox: None, lambda outbox: None)
         self.outbox.receipts.append(self.ingress.receipts)
 
     principal: Principal = ANONYMOUS
@@ -166,6 +166,22 @@ class FakePublisher:
 
     def reads(self, fanout: Any, event: Event) -> bool:
         return False
+
+
+class CountingEngine:
+    """The memory engine, and how many of its events were read again."""
+
+    def __init__(self) -> None:
+        self._engine = MemoryEngine(config.History(events=200_000))
+        self.read_again = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
+        events = self._engine.read(key, after, limit)
+        self.read_again += len(events)
+        return events
 
 
 class LateEngine:
@@ -266,7 +282,7 @@ class Reader:
         self.source = source or namespace()
         self.wire = FakeWire()
         self.touched = False
-        self.outbox = Outbox(JSON, self.wire, self.touch)
+        self.outbox = Outbox(JSON, self.wire, self.touch, Outbox.go_on)
         self.queue = Queue(self.outbox, JSON, self.source.retained, weight)
         self.standing: dict[tuple[str, str | None], Subscription] = {}
         self.last_id = 0
@@ -299,6 +315,7 @@ class Reader:
 
     def flush(self) -> None:
         self.touched = False
+        self.source.retained.begin_turn()
         self.outbox.flush()
 
     def drain(self) -> None:
