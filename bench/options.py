@@ -12,8 +12,8 @@ from bench.systems import EDGESTREAM, SYSTEMS
 FULL = Settings()
 SHORT = Settings(
     times=Times(seconds=3.0),
-    slow=Times(seconds=60.0, drain=30.0),
-    repeat=3,
+    slow=Times(seconds=30.0, drain=20.0),
+    repeat=2,
     full=False,
     rates=(100,),
 )
@@ -40,7 +40,7 @@ def parse(argv: Sequence[str] | None, about: str | None) -> argparse.Namespace:
     )
     parser.add_argument("--rate", type=int, nargs="+", help="tokens/s of a session (100)")
     parser.add_argument("--seconds", type=float, help="the measured window (3; --full: 10)")
-    parser.add_argument("--repeat", type=int, help="(3)")
+    parser.add_argument("--repeat", type=int, help="(2; --full: 3)")
     parser.add_argument("--no-ceiling", dest="ceiling", action="store_false")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the result goes")
     options = parser.parse_args(argv)

@@ -110,7 +110,7 @@ class Groups:
             place = self._seat(group, worker, place)
         if wish in place.wishes:
             return
-        place.wishes.add(wish)
+        place.wish(wish)
         self._readers.add(*wish, group)
         if place.older is not None:
             for job in [job for job in place.older.jobs() if place.may_have(job)]:
@@ -128,7 +128,7 @@ class Groups:
         place = self._place(name, worker)
         if place is None:
             return
-        place.wishes.discard(wish)
+        place.wish(wish, over=True)
         self._readers.remove(*wish, place.group)
         if not place.wishes:
             self._remove(place)
@@ -172,9 +172,9 @@ class Groups:
     def _end(self, place: Place) -> None:
         """Let a place have nothing more."""
         place.gone = True
-        for wish in place.wishes:
+        for wish in list(place.wishes):
             self._readers.remove(*wish, place.group)
-        place.wishes.clear()
+            place.wish(wish, over=True)
 
     def _not_back(self, place: Place) -> None:
         """A member was lost, and has not come back in time; or has, but not for all it had."""

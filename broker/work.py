@@ -19,6 +19,9 @@ AHEAD = 64
 """How many jobs a member may have that are not written yet. Further ones wait in the group,
 for whoever has room first."""
 
+REMEMBERED_TOPICS = 1000
+"""For how many topics a member remembers whether it wants them."""
+
 Wish = tuple[str, str | None]
 """A pattern, and a key or (None) every one."""
 
@@ -69,7 +72,8 @@ class Place:
 
     Attributes:
         worker: its connection.
-        wishes: what it wants.
+        identity: its sender's.
+        wishes: what it wants; see `wish`.
         gone: its connection is not to be used any more.
         older: the place of the same member's last connection, with what is not moved yet.
         hungry: there were jobs for it while it was full.
@@ -77,25 +81,23 @@ class Place:
     """
 
     __slots__ = (
-        "_held", "_unwritten",
-        "gone", "group", "hungry", "older", "waiting", "weight", "wishes", "worker",
+        "_held", "_keys", "_unwritten",
+        "gone", "group", "hungry", "identity", "older", "waiting", "weight", "wishes", "worker",
     )  # fmt: skip
 
     def __init__(self, group: "Group", worker: Worker, weight: int) -> None:
         self.group = group
         self.worker = worker
+        self.identity = worker.sender.identity
         self.weight = weight
         self.wishes: set[Wish] = set()
         self.gone = False
         self.older: Place | None = None
         self.hungry = False
         self.waiting = False
+        self._keys: dict[str, frozenset[str | None]] = {}  # that it wants, of a topic
         self._unwritten: deque[Job] = deque()
         self._held: dict[Job, None] = {}
-
-    @property
-    def identity(self) -> str:
-        return self.worker.sender.identity
 
     @property
     def open(self) -> bool:
@@ -116,16 +118,26 @@ class Place:
         """How much it was given, and has not taken up."""
         return len(self._unwritten) + len(self._held)
 
+    def wish(self, wish: Wish, *, over: bool = False) -> None:
+        """Want something, or nothing of it any more."""
+        (self.wishes.discard if over else self.wishes.add)(wish)
+        self._keys.clear()
+
     def wants(self, topic: str, key: str) -> bool:
-        return any(
-            wanted in (None, key) and (pattern == topic or matches(pattern, topic))
-            for pattern, wanted in self.wishes
-        )
+        keys = self._keys.get(topic)
+        if keys is None:
+            keys = frozenset(
+                wanted for pattern, wanted in self.wishes
+                if pattern == topic or matches(pattern, topic)
+            )  # fmt: skip
+            if len(self._keys) < REMEMBERED_TOPICS:
+                self._keys[topic] = keys
+        return None in keys or key in keys
 
     def may_have(self, job: Job) -> bool:
         """Whether it wants a job, and has not failed at it."""
-        wants = self.wants(job.event.topic, job.event.key)
-        return wants and self.identity not in job.tried
+        tried = job.tried
+        return self.wants(job.event.topic, job.event.key) and not (tried and self.identity in tried)
 
     def jobs(self) -> Iterator[Job]:
         """What it was given and has not taken up, in the order of its events."""

@@ -33,9 +33,7 @@ def plot(result: Any) -> str | None:
         f"800 sessions of {RATE} tokens/s, each to one subscriber; µs of one core; "
         "shorter is better",
     )  # fmt: skip
-    drawing.text(
-        24, 82, "upper bar: one publish per message     lower bar: in arrays", "soft small"
-    )
+    drawing.text(24, 82, "upper bar: one publish per message  ·  lower bar: arrays", "soft small")
     for n, (system, name, pair) in enumerate(lines):
         _group(drawing, TOP + GROUP * n, system, name, pair, scale)
     return drawing.render()

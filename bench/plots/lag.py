@@ -6,7 +6,7 @@ from bench.plots import rows
 from bench.plots.svg import Drawing, colour
 from bench.scenarios import slow
 
-LEFT, TOP, PANEL, HEIGHT, GAP = 64.0, 140.0, 256.0, 230.0, 30.0
+WIDTH, LEFT, TOP, HEIGHT, GAP = 900.0, 64.0, 140.0, 230.0, 32.0
 VARIANTS = (slow.PLAIN, "TLS", "nginx")
 STEPS = (1, 2, 5, 10, 20, 30, 60)
 
@@ -24,14 +24,16 @@ def plot(result: Any) -> str | None:
     latest = max((late for line in found for _, late in line["waits"]), default=1.0)
     most = _rounded(latest)
     drawing = Drawing(
-        int(LEFT + len(panels) * (PANEL + GAP)), int(TOP + HEIGHT + 62),
+        int(WIDTH), int(TOP + HEIGHT + 62),
         "A bystander's lag on a slow link that it shares with eight answers",
         "512 kbit/s; 8 × 100 tokens/s and 50 events/s of another namespace on one connection; "
         "lower is better",
     )  # fmt: skip
     drawing.legend(24, 84, rows.systems([lines for _, lines in panels]))
+    width = (WIDTH - LEFT) / len(panels) - GAP
     for n, (name, lines) in enumerate(panels):
-        _Panel(drawing, LEFT + n * (PANEL + GAP), longest, most).draw(name, lines, labels=not n)
+        panel = _Panel(drawing, LEFT + n * (width + GAP), width, longest, most)
+        panel.draw(name, lines, labels=not n)
     return drawing.render()
 
 
@@ -45,8 +47,10 @@ def _lines(result: Any, variant: str) -> Lines:
 
 
 class _Panel:
-    def __init__(self, drawing: Drawing, left: float, longest: float, most: float) -> None:
-        self._drawing, self._left = drawing, left
+    def __init__(
+        self, drawing: Drawing, left: float, width: float, longest: float, most: float
+    ) -> None:
+        self._drawing, self._left, self._width = drawing, left, width
         self._longest, self._most = longest, most
 
     def draw(self, name: str, lines: Lines, *, labels: bool) -> None:
@@ -55,14 +59,14 @@ class _Panel:
         step = next(step for step in (*STEPS, self._most) if self._most / step <= 6)
         for n in range(int(self._most / step) + 1):
             y = self._y(n * step)
-            drawing.line(left, y, left + PANEL, y, "grid" if n else "axis")
+            drawing.line(left, y, left + self._width, y, "grid" if n else "axis")
             if labels:
                 drawing.text(left - 10, y + 4, f"{n * step:g} s", "soft small", "end")
         for third in range(4):
             at = self._longest * third / 3
             drawing.text(self._x(at), TOP + HEIGHT + 20, f"{at:g}", "soft small", "middle")
-        words = "seconds since the beginning, when it was published"
-        drawing.text(left + PANEL / 2, TOP + HEIGHT + 42, words, "soft small", "middle")
+        words = "when it was published, in s"
+        drawing.text(left + self._width / 2, TOP + HEIGHT + 42, words, "soft small", "middle")
         for system in reversed(lines):
             self._line(system, lines[system])
 
@@ -79,7 +83,7 @@ class _Panel:
             self._drawing.text(x + 9, y + 4, "closed", "soft small")
 
     def _x(self, second: float) -> float:
-        return self._left + PANEL * second / self._longest
+        return self._left + self._width * second / self._longest
 
     def _y(self, late: float) -> float:
         return TOP + HEIGHT * (1 - late / self._most)

@@ -32,7 +32,7 @@ def plot(result: Any) -> str | None:
         "p99 from publish to receive, on connections of its own, in another namespace; "
         "logarithmic, left is better",
     )  # fmt: skip
-    drawing.text(24, 82, "●  one publish per message     ○  arrays of 25", "soft small")
+    drawing.text(24, 82, "● one publish per message  ·  ○ arrays of 25", "soft small")
     for n, system in enumerate(systems):
         drawing.text(LEFT - 16, _y(n) + 4, system, _weight(system), "end")
     for n, (title, blocks) in enumerate(panels):
@@ -52,19 +52,25 @@ def _panel(
     drawing.text(_x(left, BAR), bottom + 38, "the bar: 5 ms", "soft small", "middle")
     for n, system in enumerate(systems):
         drawing.line(left, _y(n), left + PANEL, _y(n), "grid")
-        values = [rows.figure(block.get(system), "p99 ms") for block in blocks]
+        found = [block.get(system) for block in blocks]
+        values = [rows.figure(row, "p99 ms") for row in found]
         _dots(drawing, left, _y(n), system, values)
-        if values[0] is None and blocks[0].get(system):
-            drawing.text(left + PANEL, _y(n) - 6, "● failed", "soft small", "end")
-        if values[-1] is None and blocks[-1].get(system):
-            drawing.text(left + PANEL, _y(n) + 16, "○ failed", "soft small", "end")
+        failed = "".join(
+            mark
+            for (_, mark), row, value in zip(SHAPES, found, values, strict=True)
+            if row and value is None
+        )
+        if failed:
+            drawing.text(left + PANEL, _y(n) - 7, f"{failed} failed", "soft small", "end")
 
 
 def _dots(drawing: Drawing, left: float, y: float, system: str, values: list[float | None]) -> None:
     number = colour(system)
-    for value, style in zip(values, (f"f{number}", f"page ring s{number}"), strict=True):
-        if value is not None:
-            drawing.circle(_x(left, value), y, 6, style)
+    dot, ring = values
+    if ring is not None:
+        drawing.circle(_x(left, ring), y, 7, f"page ring s{number}")
+    if dot is not None:
+        drawing.circle(_x(left, dot), y, 4.5, f"f{number}")
     told = [value for value in values if value is not None]
     if told:
         words = " / ".join(map(_words, told))

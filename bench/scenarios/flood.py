@@ -14,6 +14,9 @@ ARRAY = 25
 BUFFER = 65_536
 WINDOW = 50
 
+QUICK = ("edgestream", "nats-server", "bun", "socket.io")
+"""Those that get rid of what 200 sockets hold within seconds."""
+
 ONE = "one publisher"
 BOUNDED = f"{WINDOW} under way"
 SHARED = "one connection for all"
@@ -41,7 +44,7 @@ def variants(settings: Settings) -> list[Variant]:
     found = []
     for batch, how in ((1, "one per message"), (ARRAY, "arrays")):
         flood = Part(sessions=count, publishers=count, batch=batch, buffer=BUFFER, yields=True)
-        found.append(Variant(name=how, parts=(flood, bystander())))
+        found.append(Variant(name=how, parts=(flood, bystander()), short=QUICK))
         one = replace(flood, publishers=1, buffer=0)
         found.append(Variant(name=f"{how}, {ONE}", parts=(one, bystander())))
         few = replace(flood, window=WINDOW)

@@ -120,7 +120,7 @@ class FakePublisher:
         self.told: list[dict[str, Any]] = []
         self.ingress = Ingress(self)
         self.wire = FakeWire()
-        self.outbox = Outbox(JSON, self.wire, lambda outbox: None)
+        self.outbox = Outbox(JSON, self.wire, lambda outbox: None, lambda outbox: None)
         self.outbox.receipts.append(self.ingress.receipts)
 
     principal: Principal = ANONYMOUS
