@@ -79,21 +79,24 @@ class Reader:
                 return
 
     @property
-    def progress(self) -> str:
-        """Where it is, for one who wonders why it is not through."""
+    def is_through(self) -> bool:
+        """Whether all of its accounts have come to their end."""
+        return all(self._last in a.turns and a.turns[self._last].over for a in self.accounts)
+
+    def __str__(self) -> str:
         where = [
-            f"{account.name} of {self.connection}: {dict(account.counts)}, "
+            f"{account.name}: {dict(account.counts)}, "
             + ", ".join(
                 f"{id} at {told.next}" for id, told in account.turns.items() if not told.over
             )
             for account in self.accounts
         ]
-        return f"{self.session}: {'; '.join(where)}"
+        return "; ".join(where)
 
-    @property
-    def connection(self) -> str:
-        welcome = self._client.welcome
-        return "nowhere" if welcome is None else welcome.connection
+
+def waiting(readers: Iterable[Reader]) -> Iterable[str]:
+    """Those that are not through, and where they are."""
+    return [str(reader) for reader in readers if not reader.is_through]
 
 
 def check(readers: Iterable[Reader], said: dict[str, Said]) -> Counter[str]:

@@ -5,7 +5,7 @@ import logging
 import random
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -46,6 +46,7 @@ class Run:
         counts: what happened; see `report`.
         figures: what was measured.
         tokens: how many were said.
+        waiting: tells where those are who have not come to their end, if it hangs.
     """
 
     def __init__(self, name: str, seed: int, folder: Path, *, long: bool) -> None:
@@ -56,7 +57,7 @@ class Run:
         self.counts: Counter[str] = Counter()
         self.figures: dict[str, str] = {}
         self.tokens = 0
-        self.readers = []
+        self.waiting: Callable[[], Iterable[str]] = lambda: ()
 
     def chance(self, *names: object) -> random.Random:
         """See `chance_of`."""

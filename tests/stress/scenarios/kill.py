@@ -9,7 +9,7 @@ from typing import NamedTuple
 from faults.proxy import proxied
 
 from ..agents import Said, agent, speak
-from ..readers import Reader, check, check_endings
+from ..readers import Reader, check, check_endings, waiting
 from ..run import Run, Running, broker
 from ..run import kill as kill_now
 
@@ -73,7 +73,7 @@ async def forget(run: Run) -> None:
 @asynccontextmanager
 async def _lives(run: Run, environ: Mapping[str, str]) -> AsyncIterator[Survivors]:
     """Brokers that are killed, one after the other, and a last one."""
-    lives, sessions = run.size(3, 12), run.size(4, 20)
+    lives, sessions = run.size(3, 10), run.size(4, 20)
     chance = run.chance("kills")
     said = {f"s{n}": Said() for n in range(sessions)}
     over = asyncio.Event()
@@ -83,6 +83,7 @@ async def _lives(run: Run, environ: Mapping[str, str]) -> AsyncIterator[Survivor
             Reader(url, name, f"{name}.{LAST}", run.chance(name, n), twice=n == 1)
             for name in said for n in range(2)
         ]  # fmt: skip
+        run.waiting = lambda: waiting(readers)
         async with asyncio.TaskGroup() as tasks:
             everyone = [tasks.create_task(reader.read()) for reader in readers]
             everyone += [

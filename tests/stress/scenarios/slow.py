@@ -7,7 +7,7 @@ from collections import Counter
 from faults.proxy import AtByte, Judge, never, proxied
 
 from ..agents import Said, agent, speak
-from ..readers import Reader, check
+from ..readers import Reader, check, waiting
 from ..run import Run, broker, metrics
 
 RATE = 200_000
@@ -50,7 +50,7 @@ async def _flood(run: Run, *, cut: bool) -> None:
             ):
                 chances = run.chance(name, n)
                 readers.append(Reader(at, name, f"{name}.0", chances, **wishes))
-        run.readers = readers
+        run.waiting = lambda: waiting(readers)
         reading = [tasks.create_task(reader.read()) for reader in readers]
         for reader in readers:
             await reader.ready.wait()

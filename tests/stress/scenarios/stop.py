@@ -55,7 +55,7 @@ async def stop(run: Run) -> None:
 async def _session(run: Run, url: str, session: str, sent: Counter[str]) -> Counter[str]:
     """A backend and a user, who stops each of its turns. Returns what the user was told."""
     chance = run.chance(session)
-    deaf = [chance.random() < 0.4 for _ in range(run.size(2, 6))]
+    deaf = [chance.random() < 0.4 for _ in range(run.size(2, 4))]
     turns = [f"{session}.{number}" for number in range(len(deaf))]
     speaker = agent(url, chance)
     async with connect(url) as user, speaker, asyncio.TaskGroup() as tasks:

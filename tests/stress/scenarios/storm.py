@@ -7,7 +7,7 @@ import random
 from faults.proxy import WAYS, AtByte, Judge, never, proxied
 
 from ..agents import Said, agent, speak
-from ..readers import Reader, check
+from ..readers import Reader, check, waiting
 from ..run import Run, broker, metrics
 
 LONG = {
@@ -29,13 +29,14 @@ async def storm(run: Run) -> None:
     async with (
         broker(**LONG) as running,
         proxied(running.port, lambda: _judge(chance, 1500)) as publishing,
-        proxied(running.port, lambda: _judge(chance, 12_000)) as reading,
+        proxied(running.port, lambda: _judge(chance, 6_000)) as reading,
     ):
         readers = [
             Reader(reading.url("/ws/chat"), session, f"{session}.{turns - 1}",
                    run.chance(session, n), twice=n == 1, rollup_ms=20 * (n == 2) or None)
             for session in said for n in range(each)
         ]  # fmt: skip
+        run.waiting = lambda: waiting(readers)
 
         async def publish(session: str) -> None:
             own = run.chance(session)
