@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILED := $(shell sed -n 's/^    "\(.*\.py\)",$$/\1/p' setup.py)
 
-.PHONY: run test check format bench clean
+.PHONY: run test stress check format bench clean
 
 run: $(READY)  ## start the broker with a demo agent and the chat page
 	@$(BIN)/edgestream demo
@@ -14,6 +14,9 @@ run: $(READY)  ## start the broker with a demo agent and the chat page
 test: $(READY)  ## pass every test, the browser's included; and the quick ones as plain Python
 	@$(BIN)/python -m pytest
 	@$(BIN)/python -m pytest -p tests.interpreted tests/unit tests/test_way.py
+
+stress: $(READY)  ## minutes of faults; once more with SEED=, one alone with SCENARIO=
+	@cd tests && ../$(BIN)/python -m stress $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO))
 
 check: $(READY)  ## lint, types, layers
 	@$(BIN)/ruff format --check .

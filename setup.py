@@ -1,7 +1,7 @@
 """What the package's description cannot say: the modules that every token passes are compiled.
 
 They are plain typed Python, and run as such where there is no C compiler; only slower.
-(docs/decisions/0012-compiled.md)
+(docs/decisions/0014-compiled.md)
 """
 
 import sys

@@ -24,6 +24,8 @@ class Part(Struct, frozen=True, kw_only=True):
         keyed: whether a publish names its key.
         turns: whether a session begins with a turnStarted, where the system knows turns.
         rollup: `rollupMs` of the subscriptions, where the system knows it.
+        window: the most tokens of a publisher that are under way to their own subscribers; 0 is as
+            many as the sockets take. For a flood.
         buffer: SO_SNDBUF of each connection; 0 is the system's choice.
         read: the most bytes that are read at once.
         late: the lag in ms (p99) from which on its figures cannot be trusted.
@@ -45,6 +47,7 @@ class Part(Struct, frozen=True, kw_only=True):
     keyed: bool = False
     turns: bool = True
     rollup: int = 0
+    window: int = 0
     buffer: int = 0
     read: int = 65_536
     late: float = 5.0
@@ -116,13 +119,17 @@ class Measured(Struct, frozen=True, kw_only=True):
     """What all parts found, by their roles, and what the system used meanwhile.
 
     Attributes:
-        kib: memory of a connection, where that was measured.
+        problems: why it failed.
+        doubts, notes: what else the scenario has to say (see `Run`).
+        more: what a scenario that measures in a way of its own found.
     """
 
     parts: Mapping[str, Found] = {}
     usage: Usage = Usage()
-    kib: Mapping[str, float] = {}
     problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    more: Any = None
 
 
 class Variant(Struct, frozen=True, kw_only=True):
@@ -130,13 +137,17 @@ class Variant(Struct, frozen=True, kw_only=True):
 
     Attributes:
         only: the systems that it is for; none is all.
+        short: the systems that it is measured on where not all was asked for; None is the same.
         base: the variant whose figures it is compared with, if any.
+        way: what a scenario that measures in a way of its own has to know.
     """
 
     name: str
     parts: tuple[Part, ...] = ()
     only: tuple[str, ...] = ()
+    short: tuple[str, ...] | None = None
     base: str = ""
+    way: Any = None
 
 
 class Run(Struct, frozen=True, kw_only=True):

@@ -1,9 +1,12 @@
 """What Linux tells of processes: CPU, waiting for a core, and memory."""
 
 import os
+import time
 from pathlib import Path
 
 from msgspec import Struct
+
+from bench.plan import Usage
 
 PROC = Path("/proc")
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -60,6 +63,29 @@ def busy(core: int | None) -> float:
         if name == f"cpu{core}":
             return sum(map(int, times[:3])) / _TICK
     return 0.0
+
+
+class Meter:
+    """What `pid` and its descendants use from now on, till it is read; `core` is theirs."""
+
+    def __init__(self, pid: int, core: int | None) -> None:
+        self._pids = tree(pid)
+        self._core = core
+        self._before, self._busy = sample(self._pids), busy(core)
+        self._began = time.monotonic()
+
+    def usage(self) -> Usage:
+        """
+        Raises:
+            OSError: one of them has ended.
+        """
+        now, was = sample(self._pids), self._before
+        wall = time.monotonic() - self._began
+        cpu, waited = now.cpu - was.cpu, now.waited - was.waited
+        # Counted in ticks, so roughly; of one thread exactly. Several wait for each other, too.
+        rest = busy(self._core) - self._busy - cpu
+        foreign = waited if now.threads == 1 else max(0.0, rest)
+        return Usage(cpu=cpu, wall=wall, waited=waited, foreign=foreign, rss=now.rss)
 
 
 def _tasks(pid: int) -> list[Path]:

@@ -1,13 +1,15 @@
 """Runs → a row for each variant and system: medians over the repeats, ratios; and the tables."""
 
-from collections.abc import Mapping, Sequence
-from statistics import median
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.plan import Run
 from bench.scenario import Column, Scenario
+from bench.tables import aligned
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -62,12 +64,12 @@ def _row(scenario: Scenario, runs: Sequence[Run]) -> Row:
     passed = [run for run in runs if not run.problems]
     valid = [run for run in passed if not run.doubts]
     counted = valid or passed
-    figures = [column.figure for column in scenario.columns] if counted else []
-    values = {figure: [run.figures[figure] for run in counted] for figure in figures}
+    columns = scenario.columns if counted else ()
+    values = {column: [run.figures[column.figure] for run in counted] for column in columns}
     told = [
         f"{run.system}, repeat {run.repeat + 1}: {what}"
         for run in runs
-        for what in [*run.doubts, *run.notes]
+        for what in ([f"FAILED: {_why(run)}"] if run.problems else [*run.doubts, *run.notes])
     ]
     return Row(
         scenario=scenario.name,
@@ -75,8 +77,8 @@ def _row(scenario: Scenario, runs: Sequence[Run]) -> Row:
         system=runs[0].system,
         runs=len(counted),
         valid=bool(valid),
-        medians={figure: median(v) for figure, v in values.items()},
-        spreads={figure: (max(v) - min(v)) / 2 for figure, v in values.items()},
+        medians={column.figure: column.of(v) for column, v in values.items()},
+        spreads={column.figure: (max(v) - min(v)) / 2 for column, v in values.items()},
         base=runs[0].base,
         told=told,
     )
@@ -93,17 +95,14 @@ def _versus(row: Row, base: Row | None) -> dict[str, float]:
 
 
 def table(scenario: Scenario, summary: Sequence[Row]) -> list[str]:
-    """Markdown: a block for each variant, a line for each system, the first being the measure."""
+    """Markdown: a block for each variant, a line for each system."""
     lines = [f"### {scenario.name}", "", f"{scenario.about}"]
     for variant in dict.fromkeys(row.variant for row in summary):
         mine = [row for row in summary if row.variant == variant]
-        headings, base = ["system"], mine[0].base
-        for column in scenario.columns:
-            headings.append(column.heading)
-            if column.versus and base:
-                headings.append(f"÷ {base}")
-        cells = [headings, *(_cells(scenario.columns, row, mine[0]) for row in mine)]
-        lines += ["", f"**{variant}**", "", *_aligned(cells)]
+        columns = [column for named in scenario.columns for column in _expanded(named, mine)]
+        cells = [["system", *(heading for heading, _ in columns)]]
+        cells += [_line(row, [cell(row) for _, cell in columns]) for row in mine]
+        lines += ["", f"**{variant}**", "", *aligned(cells)]
         told = [what for row in mine for what in row.told]
         lines += ["", *(f"- {what}" for what in told)] if told else []
     return lines
@@ -112,43 +111,55 @@ def table(scenario: Scenario, summary: Sequence[Row]) -> list[str]:
 def failures(runs: Sequence[Run]) -> list[str]:
     """Every run that did not reconcile, and why: the first reason, and the account's end."""
     return [
-        f"FAILED: {run.system}, {run.scenario}, {run.variant}, repeat {run.repeat + 1}: "
-        + "; ".join(dict.fromkeys([run.problems[0], run.problems[-1]]))
+        f"FAILED: {run.system}, {run.scenario}, {run.variant}, repeat {run.repeat + 1}: {_why(run)}"
         for run in runs
         if run.problems
     ]
 
 
-def _cells(columns: Sequence[Column], row: Row, first: Row) -> list[str]:
-    cells = [row.system if row.valid else f"{row.system} INVALID"]
-    for column in columns:
-        cells.append(_cell(column, row, first) if row.runs else "")
-        if column.versus and row.base:
-            ratio = row.versus.get(column.figure)
-            cells.append(f"{ratio:.2f}×" if ratio else "")
+def _why(run: Run) -> str:
+    return "; ".join(dict.fromkeys([run.problems[0], run.problems[-1]]))
+
+
+Cell = Callable[[Row], str]
+
+
+def _expanded(column: Column, rows: Sequence[Row]) -> list[tuple[str, Cell]]:
+    """The figure, and its ratios to others, with their headings."""
+    figure = column.figure
+    found: list[tuple[str, Cell]] = [(column.heading, lambda row: _cell(column, row))]
+    for name in column.per:
+        other = next((row for row in rows if row.system == name), None)
+        if other and len(rows) > 1:
+            found.append((f"÷ {name}", partial(_ratio, figure, other)))
+    if column.versus and (base := rows[0].base):
+        found.append((f"÷ {base}", lambda row: _times(row.versus.get(figure))))
+    return found
+
+
+def _line(row: Row, cells: Sequence[str]) -> list[str]:
     if not row.runs:
-        cells[:2] = [row.system, "FAILED"]
-    return cells
+        return [row.system, "FAILED", *("" for _ in cells[1:])]
+    return [row.system if row.valid else f"{row.system} INVALID", *cells]
 
 
-def _cell(column: Column, row: Row, first: Row) -> str:
+def _cell(column: Column, row: Row) -> str:
+    if not row.runs:
+        return ""
     value = row.medians[column.figure]
+    if math.isinf(value):
+        return column.infinite
     text = column.form.format(value)
     if column.spread and row.runs > 1:
         text += f" ±{column.form.format(row.spreads[column.figure])}"
-    base = first.medians.get(column.figure)
-    if column.ratio and row is not first and base and row.valid and first.valid:
-        text += f" ({value / base:.2f}×)"
     return text
 
 
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return [
-        "| " + " | ".join(
-            cell.ljust(width) if n == 0 else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ) + " |"
-        for line in [cells[0], rule, *cells[1:]]
-    ]  # fmt: skip
+def _ratio(figure: str, other: Row, row: Row) -> str:
+    if row is other or not (row.valid and other.valid and other.medians[figure]):
+        return ""
+    return _times(row.medians[figure] / other.medians[figure])
+
+
+def _times(ratio: float | None) -> str:
+    return f"{ratio:.2f}×" if ratio else ""

@@ -23,42 +23,67 @@ CEILINGS = (
 def ceilings(scenario: Scenario, times: Times, cores: Cores) -> Iterator[Run]:
     """The generator against the sink, with the figures of `scenario`."""
     for variant in CEILINGS:
-        yield _once(scenario, SINK, variant, 0, times, cores)
+        yield from _once(scenario, [SINK], variant, 0, times, cores)
 
 
 def every(
     scenario: Scenario, systems: Sequence[System], settings: Settings, cores: Cores
 ) -> Iterator[Run]:
-    """Each variant on each system, A B A B."""
+    """Each variant on each system, A B A B, or on all at once."""
+    settings = scenario.settings(settings)
     for variant in scenario.variants(settings):
-        if not any(text in variant.name for text in settings.only):
-            continue
+        chosen = [system for system in systems if _wanted(variant, system, settings)]
+        groups = [chosen] if scenario.together else [[system] for system in chosen]
         for repeat in range(settings.repeat):
-            for system in systems:
-                if not variant.only or system.name in variant.only:
-                    yield _trusted(scenario, system, variant, repeat, settings, cores)
+            for group in groups:
+                yield from _trusted(scenario, group, variant, repeat, settings, cores)
+
+
+def _wanted(variant: Variant, system: System, settings: Settings) -> bool:
+    fits = not variant.only or system.name in variant.only
+    short = settings.full or variant.short is None or system.name in variant.short
+    return fits and short and any(text in variant.name for text in settings.only)
 
 
 def _trusted(
     scenario: Scenario,
-    system: System,
+    systems: Sequence[System],
     variant: Variant,
     repeat: int,
     settings: Settings,
     cores: Cores,
-) -> Run:
-    """A run; another one where something else disturbed it."""
+) -> list[Run]:
+    """A run of each; others where something else disturbed them."""
+    found: dict[str, Run] = {}
     for _ in range(1 + MORE_TRIES):
-        run = _once(scenario, system, variant, repeat, settings.times, cores)
-        if run.problems or not run.doubts:
-            break
-    return run
+        left = [s for s in systems if s.name not in found or found[s.name].doubts]
+        if left:
+            runs = _once(scenario, left, variant, repeat, settings.times, cores)
+            found |= {run.system: run for run in runs}
+    return [found[system.name] for system in systems]
 
 
 def _once(
-    scenario: Scenario, system: System, variant: Variant, repeat: int, times: Times, cores: Cores
+    scenario: Scenario,
+    systems: Sequence[System],
+    variant: Variant,
+    repeat: int,
+    times: Times,
+    cores: Cores,
+) -> list[Run]:
+    if scenario.together:
+        all_measured = scenario.together(systems, variant, times, cores)
+    else:
+        all_measured = [scenario.measure(system, variant, times, cores) for system in systems]
+    return [
+        _run(scenario, system, variant, repeat, measured)
+        for system, measured in zip(systems, all_measured, strict=True)
+    ]
+
+
+def _run(
+    scenario: Scenario, system: System, variant: Variant, repeat: int, measured: Measured
 ) -> Run:
-    measured = scenario.measure(system, variant, times, cores)
     problems = list(measured.problems)
     return Run(
         scenario=scenario.name,
@@ -67,8 +92,8 @@ def _once(
         repeat=repeat,
         base=variant.base,
         problems=problems,
-        doubts=[] if problems else doubts(variant.parts, measured),
-        notes=[] if problems else notes(variant.parts, measured),
+        doubts=[] if problems else [*measured.doubts, *doubts(variant.parts, measured)],
+        notes=[] if problems else [*measured.notes, *notes(variant.parts, measured)],
         figures={} if problems else scenario.figures(measured),
         measured=measured,
     )
@@ -76,6 +101,8 @@ def _once(
 
 def doubts(parts: Sequence[Part], measured: Measured) -> list[str]:
     """Why the figures cannot be trusted, though every token arrived."""
+    if not parts:
+        return []
     found = []
     shares = sum(mine.share for mine in measured.parts.values())
     flood = any(part.publishers and not part.rate for part in parts)

@@ -1,6 +1,7 @@
 """What a scenario is: its loads, its figures, and the columns of its table."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 
 from msgspec import Struct
 
@@ -16,13 +17,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What the command line chose; scenarios make their loads from it.
 
     Attributes:
+        times, slow: of a run, and of one with a slow reader.
+        full: whether every variant is measured on every system; else only what the bars
+            and the plots need.
         scale: by what a quick look divides numbers of sessions and connections.
         rates: tokens a second of each session.
         only: what a variant's name must have in it, one of these.
     """
 
     times: Times = Times()
+    slow: Times = Times(seconds=60.0, drain=60.0)
     repeat: int = 3
+    full: bool = True
     scale: int = 1
     rates: tuple[int, ...] = (50, 100)
     only: tuple[str, ...] = ("",)
@@ -33,23 +39,30 @@ class Column(Struct, frozen=True):
 
     Attributes:
         form: how it is written.
-        ratio: whether its ratio to the first system's follows it.
+        infinite: what it says where it is infinite.
+        per: systems of which it is divided by theirs, in a column each.
         spread: whether half its range over the repeats follows it.
         versus: whether its ratio to the same system's in the variant's `base` has a column.
+        of: what is told of several repeats.
     """
 
     figure: str
     heading: str
     form: str = "{:,.1f}"
-    ratio: bool = False
+    infinite: str = "∞"
+    per: tuple[str, ...] = ()
     spread: bool = False
     versus: bool = False
+    of: Callable[[Sequence[float]], float] = median
 
 
 def loaded(system: System, variant: Variant, times: Times, cores: Cores) -> Measured:
     """A fresh process of `system`, with the variant's parts at once."""
     with running(system, cores[0]) as at:
-        return generator.measure(variant.parts, system, at, times, cores)
+        measured = generator.measure(variant.parts, system, at, times, cores)
+        if measured.problems and (said := at.said()):
+            measured.problems.append(f"{system.name} said: {said.splitlines()[-1]}")
+        return measured
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
@@ -59,8 +72,9 @@ class Scenario(Struct, frozen=True, kw_only=True):
         about: what it asks, in a line.
         variants: its loads.
         figures: what a run's measurements say.
-        plot: the figure that is drawn.
+        settings: its own, made of those that were chosen.
         measure: how a run is made; with other parts at once where it is not said.
+        together: how runs of several systems are made at once, if they are.
     """
 
     name: str
@@ -68,8 +82,9 @@ class Scenario(Struct, frozen=True, kw_only=True):
     variants: Callable[[Settings], list[Variant]]
     figures: Callable[[Measured], Mapping[str, float]]
     columns: tuple[Column, ...]
-    plot: str = ""
+    settings: Callable[[Settings], Settings] = lambda settings: settings
     measure: Callable[[System, Variant, Times, Cores], Measured] = loaded
+    together: Callable[[Sequence[System], Variant, Times, Cores], list[Measured]] | None = None
 
 
 def cpu_micros(measured: Measured, tokens: float) -> float:

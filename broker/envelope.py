@@ -23,6 +23,14 @@ class Piece(Struct, gc=False):
     events: Sequence[Event] = ()
 
 
+def encode_for(group: str, event: Event, codec: Codec, cursor: str) -> bytes:
+    """One event as a message to the member of a work queue that it was given to."""
+    raw = event.raw if event.codec is codec else transcode(event.raw, event.codec, codec)
+    return codec.encode(
+        EventMessage(event.topic, event.time, raw, event.key or UNSET, cursor, group=group)
+    )
+
+
 def encode(
     events: Sequence[Event],
     codec: Codec,

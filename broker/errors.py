@@ -3,7 +3,8 @@
     EdgestreamError
     ├── ConfigError        the configuration cannot be used: where, and why
     ├── Rejected           one operation is refused; its sender gets an ``error``
-    │   └── Duplicate      accepted before: acknowledged, not stored again
+    │   ├── Duplicate      accepted before: acknowledged, not stored again
+    │   └── Unattended     nobody is there to take it up: it may wait for somebody
     ├── Closed             the whole connection is refused: close code and reason
     └── Conflict           an append lost against another writer
 
@@ -56,6 +57,15 @@ class Duplicate(Rejected):
 
     def __init__(self) -> None:
         super().__init__("duplicate", "accepted before")
+
+
+class Unattended(Rejected):
+    """No worker is there for this message: it waits for one, and is refused if none comes."""
+
+    def __init__(self, topic: str, key: str) -> None:
+        super().__init__("no_worker", f"no live worker was there for {topic} in time")
+        self.topic = topic
+        self.key = key
 
 
 class Closed(EdgestreamError):

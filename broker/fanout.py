@@ -1,6 +1,7 @@
 """From committed events to the queues of their readers, encoded once per codec."""
 
 from collections.abc import Sequence
+from typing import Literal, Protocol
 
 from broker.clock import CallLater, Clock
 from broker.codec import JSON
@@ -12,6 +13,15 @@ from broker.rollup import Rollups
 from broker.subscriptions import Subscriptions
 
 
+class Taker(Protocol):
+    """A reader that is no connection: it takes events, and sees to them itself."""
+
+    live: Literal[False]
+
+    def note(self, events: Sequence[Event], /) -> None:
+        """Events of one topic and key."""
+
+
 class Fanout:
     """The readers of one namespace.
 
@@ -21,7 +31,7 @@ class Fanout:
     """
 
     def __init__(self, source: Source, clock: Clock, call_later: CallLater) -> None:
-        self.subscriptions: Subscriptions[Queue] = Subscriptions()
+        self.subscriptions: Subscriptions[Queue | Taker] = Subscriptions()
         self.delivered = 0
         self._source = source
         self._rollups = Rollups(source, clock, call_later)

@@ -46,6 +46,12 @@ class Publisher(Protocol):
     def acknowledge(self) -> None:
         """Some publishes are through: see its receipts."""
 
+    def defer(self, receipts: Receipts) -> None:
+        """Acknowledge nothing from a publish on that waits for something, until `forget`."""
+
+    def forget(self, receipts: Receipts) -> None:
+        """It is through as well."""
+
     def hold(self, intake: "Intake") -> None:
         """Stop reading from this connection: a namespace that it publishes to is full."""
 

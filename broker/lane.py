@@ -22,9 +22,8 @@ from broker.plugin import Event
 
 READ_EVENTS = 512
 READ_BYTES = 16 << 10
-READS = 16
-"""How many events one stream gives before the next has its turn, and about how many bytes;
-and how often it is read in one turn, for a reader that wants little of what there is."""
+"""How many events one stream gives before the next has its turn, and about how many bytes.
+All readers of a namespace together get about as many in one turn of the loop (`may_read`)."""
 
 
 class Source(Protocol):
@@ -37,6 +36,11 @@ class Source(Protocol):
     @property
     def latest(self) -> bool:
         """Whether a reader that is behind gets the latest of each topic and key alone."""
+
+    @property
+    def may_read(self) -> bool:
+        """Whether something may still be read in this turn of the loop: however many readers
+        are behind, and however far, it is not theirs alone."""
 
     def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
         """Up to `limit` delivered events of a stream, after a position.
@@ -150,9 +154,7 @@ class Positions:
     def take(self, limit: int, *, merge: bool) -> list[Piece]:
         pieces: list[Piece] = []
         room = limit
-        for _ in range(READS):
-            if room <= 0 or not self._positions:
-                break
+        while room > 0 and self._positions and self._source.may_read:
             key = next(iter(self._positions))
             after = self._positions.pop(key)
             read, reached = read_some(self._source, key, after)

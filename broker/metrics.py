@@ -99,6 +99,15 @@ class BrokerCollector(Collector):
             labels=label,
         )
         streams = GaugeMetricFamily("edgestream_streams", "Streams with a state.", labels=label)
+        members = GaugeMetricFamily(
+            "edgestream_group_members", "Places in work queues.", labels=label
+        )
+        untaken = GaugeMetricFamily(
+            "edgestream_untaken", "Events that no worker has taken up yet.", labels=label
+        )
+        unattended = GaugeMetricFamily(
+            "edgestream_unattended", "Publishes that wait for a worker to come.", labels=label
+        )
         for namespace in self._port.router.namespaces:
             name = [namespace.name]
             intake = namespace.intake
@@ -109,9 +118,13 @@ class BrokerCollector(Collector):
             messages.add_metric(name, intake.messages)
             size.add_metric(name, intake.bytes)
             streams.add_metric(name, len(namespace.streams))
+            members.add_metric(name, namespace.groups.members)
+            untaken.add_metric(name, namespace.groups.untaken)
+            unattended.add_metric(name, len(namespace.waiting))
             queues = (s.reader.queues.get(namespace) for s in self._port.sessions.live)
             waiting.add_metric(name, sum(queue.depth for queue in queues if queue is not None))
         yield from (received, accepted, delivered, overruns, messages, size, waiting, streams)
+        yield from (members, untaken, unattended)
 
     def _by_code(self, name: str, help: str, counts: "dict[str, int] | dict[int, int]") -> Metric:
         family = CounterMetricFamily(f"edgestream_{name}", help, labels=["code"])

@@ -16,8 +16,9 @@ from msgspec import UNSET
 from broker import config
 from broker.clock import CallLater, Clock
 from broker.engines.base import Batch, Engine
-from broker.errors import ConfigError, Duplicate, EdgestreamError, Rejected
+from broker.errors import ConfigError, Duplicate, EdgestreamError, Rejected, Unattended
 from broker.fanout import Fanout
+from broker.groups import Groups
 from broker.ingress import Ingress, Intake, Publisher
 from broker.leases import Leases
 from broker.messages import Publish
@@ -26,6 +27,7 @@ from broker.retained import Retained
 from broker.streams import Streams
 from broker.topics import check_key
 from broker.upkeep import Upkeep
+from broker.waiting import WaitingRoom
 
 log = structlog.get_logger(__name__)
 
@@ -58,20 +60,25 @@ class Namespace:
         self.plugin = plugin
         self.engine = engine
         self.intake = Intake(settings.queue, wake)
-        self.streams = Streams(plugin, engine, settings.history.streams)
-        self.retained = Retained(plugin, engine, self.streams)
+        self.streams = Streams(plugin, engine, settings.history.streams, clock.unix_ms)
+        self.retained = Retained(plugin, engine, self.streams, settings.weight)
         self.fanout = Fanout(self.retained, clock, call_later)
         self.leases = Leases(
             plugin, self.streams, self.retained, self.fanout, clock, call_later, self.say
         )
         self.upkeep = Upkeep(plugin, engine, self.streams, self.retained, clock, call_later)
+        self.groups = Groups(
+            settings, plugin, self.streams, self.retained, self.fanout, clock, call_later, self.say
+        )
+        self.waiting = WaitingRoom(self.intake, settings.queue, plugin, clock, call_later)
+        self.groups.vacant = self.waiting.admit
         self.accepted = 0
         self.overruns = 0
+        self._noted = plugin.addressed | plugin.settling | plugin.closing
         self._clock = clock
         self._wake = wake
         self._complaint = ""
         self._unsettled: set[tuple[str, str]] = set()  # dedupe names on their way to the engine
-        self._noted = plugin.addressed | plugin.closing
         engine.open(self._delivered, self._failed, self.streams.essence)
 
     def restore(self) -> None:
@@ -86,6 +93,7 @@ class Namespace:
             raise ConfigError(f"namespaces.{self.name}.storage.file", str(error)) from None
         self.retained.position = self.engine.position
         self.streams.forget_some()
+        self.groups.restore()
         self.upkeep.begin()
         self.leases.begin()
 
@@ -97,7 +105,7 @@ class Namespace:
     @property
     def settled(self) -> bool:
         """Whether every publish that came has been answered."""
-        return not self.intake.messages and not self.engine.pending
+        return not (self.intake.messages or self.engine.pending or self.waiting)
 
     def enqueue(self, ingress: Ingress, message: Publish) -> None:
         """Queue one publish of a connection.
@@ -157,8 +165,11 @@ class Namespace:
             answered = id or answered
             try:
                 event = self._accept(publisher, message, now, batch.expected)
-            except Duplicate:
-                continue  # acknowledged with the batch, as if it were stored now
+            except Duplicate:  # its fate is the batch's, as if it were stored now
+                batch.repeats.append((publisher, id, message.topic))
+            except Unattended as error:
+                if not self.waiting.keep(publisher, message, error):
+                    publisher.refuse(error, id, message.topic)
             except Rejected as error:
                 publisher.refuse(error, id, message.topic)
             except Exception:
@@ -264,12 +275,15 @@ class Namespace:
         self._settle(batch)
 
     def _note(self, run: Sequence[Event]) -> None:
-        """Events of which there is more to do than to deliver them."""
-        if run[0].topic in self.plugin.addressed:
+        """These events were delivered to their readers, and matter to others as well."""
+        topic, key = run[0].topic, run[0].key
+        if topic in self.plugin.addressed:
             for event in run:
                 self.leases.address(event)
-        if run[0].topic in self.plugin.closing:
-            self.upkeep.closed(run[0].key)
+        if topic in self.plugin.settling:
+            self.groups.settle(key)
+        if topic in self.plugin.closing:
+            self.upkeep.closed(key)
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         """A batch could not be stored: tell its senders, and rebuild the heads it moved."""
@@ -284,6 +298,8 @@ class Namespace:
         for ingress, count, _ in batch.origins:
             for event, id in islice(refused, count):
                 ingress.publisher.refuse(refusal, id, event.topic)
+        for publisher, id, topic in batch.repeats:
+            publisher.refuse(refusal, id, topic)
         self._settle(batch)
 
     def _settle(self, batch: Batch) -> None:

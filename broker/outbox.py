@@ -15,7 +15,6 @@ from broker.envelope import Piece
 from broker.errors import CLOSES
 from broker.lane import Gone
 from broker.messages import Ack, BrokerMessage, Goodbye
-from broker.queue import Queue
 
 FLUSH_BYTES = 64 << 10
 """What one connection may write in one turn of the loop, and the most in one message."""
@@ -35,6 +34,10 @@ class Outlet(Protocol):
     """
 
     paused: bool
+
+    @property
+    def open(self) -> bool:
+        """Whether messages may be sent: it is not closing."""
 
     @property
     def room(self) -> int:
@@ -63,6 +66,25 @@ class Wire(Protocol):
         """Nothing that this connection says matters any more; what is queued goes out."""
 
 
+class Line(Protocol):
+    """What waits for a connection, of one kind: a `Queue`, or what a work queue gives it.
+
+    Attributes:
+        waiting: it has something to send. Only who has woken the outbox sets it, and `take`.
+        weight: its share, when several have something to send.
+    """
+
+    waiting: bool
+    weight: int
+
+    def take(self, limit: int, /) -> list[Piece]:
+        """About `limit` bytes, in order.
+
+        Raises:
+            Gone: this reader is too far behind.
+        """
+
+
 class Receipts(Struct, gc=False):
     """One namespace's share in a connection's acknowledgements: ids of publishes."""
 
@@ -77,14 +99,22 @@ class Outbox:
         codec: the connection's encoding.
         wire: its socket.
         touched: called when there is something to flush, once until it is flushed.
+        postponed: called when it is behind, and has to wait to read on, once until `go_on`.
     """
 
     __slots__ = (
-        "_acked", "_outlet", "_replies", "_reply_size", "_touched", "_waiting",
+        "_acked", "_behind", "_denied", "_outlet", "_postponed", "_replies", "_reply_size",
+        "_touched", "_waiting",
         "codec", "dirty", "receipts", "sent", "wire",
     )  # fmt: skip
 
-    def __init__(self, codec: Codec, wire: Wire, touched: Callable[["Outbox"], None]) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        wire: Wire,
+        touched: Callable[["Outbox"], None],
+        postponed: Callable[["Outbox"], None],
+    ) -> None:
         self.codec = codec
         self.wire = wire
         self.receipts: list[Receipts] = []
@@ -92,9 +122,12 @@ class Outbox:
         self.sent = 0
         self._outlet = wire.outlet
         self._touched = touched
+        self._postponed = postponed
+        self._denied = False
+        self._behind = False
         self._replies: list[bytes] = []
         self._reply_size = 0
-        self._waiting: deque[Queue] = deque()
+        self._waiting: deque[Line] = deque()
         self._acked = 0
 
     def reply(self, message: BrokerMessage) -> None:
@@ -109,12 +142,21 @@ class Outbox:
             self.wire.hold("replies")
         self.touch()
 
-    def wake(self, queue: Queue) -> None:
-        """`queue` has something to send."""
-        self._waiting.append(queue)
+    def wake(self, line: Line) -> None:
+        """`line` has something to send."""
+        self._waiting.append(line)
         if not self.dirty:
             self.dirty = True
             self._touched(self)
+
+    def defer(self, receipts: Receipts) -> None:
+        """Acknowledge nothing from a publish on that waits for something, until `forget`."""
+        self.receipts.append(receipts)
+
+    def forget(self, receipts: Receipts) -> None:
+        """Undo one `defer`."""
+        self.receipts = [other for other in self.receipts if other is not receipts]
+        self.touch()
 
     def touch(self) -> None:
         """There is something to flush."""
@@ -122,9 +164,23 @@ class Outbox:
             self.dirty = True
             self._touched(self)
 
+    def denied(self) -> None:
+        """A queue that is behind may read no more in this turn."""
+        self._denied = True
+
+    def go_on(self) -> None:
+        """Those that were `postponed` before have read on."""
+        self._behind = False
+        self.touch()
+
     @property
     def writable(self) -> bool:
         return self._outlet.room > 0
+
+    @property
+    def open(self) -> bool:
+        """Whether what is sent can arrive: the connection is not closing."""
+        return self._outlet.open
 
     @property
     def empty(self) -> bool:
@@ -166,7 +222,12 @@ class Outbox:
                 items.append(piece.data)
                 count += piece.count
             if self._waiting and self.writable:
-                self.touch()
+                if pieces or not self._denied:
+                    self.touch()
+                elif not self._behind:
+                    self._behind = True
+                    self._postponed(self)
+            self._denied = False
         self._send(items, count)
 
     def _send(self, items: list[bytes], count: int) -> None:
@@ -191,7 +252,7 @@ class Outbox:
                 waiting.popleft()
             return pieces
         pieces = []
-        later: list[Queue] = []  # they have looked, and found nothing yet
+        later: list[Line] = []  # they have looked, and found nothing yet
         while waiting and room > 0:
             queue = waiting.popleft()
             taken = queue.take(min(room, TURN_BYTES * queue.weight))

@@ -9,7 +9,7 @@ A stream's state is a fold of `apply` over its stored events, so that a restarte
 broker, or another node, can rebuild it from them alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -17,7 +17,14 @@ from msgspec import Raw, Struct
 from starlette.routing import BaseRoute
 
 from broker.codec import JSON, Codec
-from broker.errors import ConfigError, Duplicate, EdgestreamError, ErrorInfo, Rejected
+from broker.errors import (
+    ConfigError,
+    Duplicate,
+    EdgestreamError,
+    ErrorInfo,
+    Rejected,
+    Unattended,
+)
 
 __all__ = [
     "BROKER",
@@ -29,6 +36,7 @@ __all__ = [
     "Plugin",
     "Rejected",
     "Sender",
+    "Unattended",
 ]
 
 State = TypeVar("State")
@@ -110,6 +118,13 @@ class Plugin(Generic[State]):
             them all, late and merged (`merge`), as long as they are retained.
         leases: it has `deadline`s, and cares who is connected.
         addressed: the topics of events that may have a `recipient`.
+        work: the topics of events that a member of a work queue has to take up. The state
+            says which of them nobody has yet (`untaken`).
+        settling: the topics of events by which one may be taken up, or given up.
+        worker_wait: how long a publish waits for a worker, in ms, and how long one whose
+            connection is lost keeps its place, and what it was given.
+        start_limit: how long a worker may take to take an event up, in ms.
+        attended: whether a worker would get an event of `work` on a topic and key now.
         changed: the keys of streams whose `deadline` may be another one since they were last
             taken out: the plugin puts them in.
         closing: the topics of events with which something ends, of which the events before it
@@ -126,12 +141,17 @@ class Plugin(Generic[State]):
     leases: ClassVar[bool] = False
     addressed: ClassVar[frozenset[str]] = frozenset()
     closing: ClassVar[frozenset[str]] = frozenset()
+    work: ClassVar[frozenset[str]] = frozenset()
+    settling: ClassVar[frozenset[str]] = frozenset()
     compact_after: int | None = None
     latest: bool = False
+    worker_wait: int = 2000
+    start_limit: int = 30_000
 
     def __init__(self, namespace: str, options: Any) -> None:
         self.namespace = namespace
         self.options = options
+        self.attended: Callable[[str, str], bool] = _nobody
         self.changed: set[str] = set()
         self.started = 0
 
@@ -166,6 +186,7 @@ class Plugin(Generic[State]):
         Raises:
             Rejected: it may not follow; the code is one of `errors` or the broker's.
             Duplicate: it was accepted before.
+            Unattended: it is `work`, and not `attended`.
         """
 
     def apply(self, state: State, event: Event) -> None:
@@ -242,6 +263,29 @@ class Plugin(Generic[State]):
         """Whom an accepted event is addressed to, beside those who subscribe to it."""
         return None
 
+    # Work queues: asked only of a plugin that has `work`.
+
+    def untaken(self, state: State) -> Iterable[Event]:
+        """The events of `work` that nobody has taken up, oldest first."""
+        return ()
+
+    def preferred(self, state: State) -> Sender | None:
+        """The worker that is to have the stream's next event of `work`, if it is there."""
+        return None
+
+    def load(self, worker: Sender) -> int:
+        """How much a worker has to do, beside what it was given and has not taken up."""
+        return 0
+
+    def unanswered(self, state: State, event: Event, now: int, *, tried: bool) -> Iterable[Event]:
+        """What the broker has to say when it gives an untaken event up: nobody was there,
+        or those who were (`tried`) did not take it up. With it the event is not `untaken`."""
+        return ()
+
     def routes(self) -> Iterable[BaseRoute]:
         """The HTTP routes that it brings."""
         return ()
+
+
+def _nobody(topic: str, key: str) -> bool:
+    return False

@@ -34,6 +34,9 @@ class Owner(Protocol):
     def wake(self, queue: "Queue") -> None:
         """`queue` has something to send."""
 
+    def denied(self) -> None:
+        """A queue that is behind may read no more in this turn."""
+
     def too_slow(self) -> None:
         """The reader cannot keep up with what it asked for."""
 
@@ -146,9 +149,12 @@ class Queue:
         """Let nothing out any more that only this subscription wants."""
         del self._since[subscription]
         self._until.pop(subscription, None)
+        waits = bool(self._replays) and self._replays[0].told
         self._replays = deque(r for r in self._replays if r.subscription is not subscription)
         if self._lane is not None:
             self._lane.prune()
+            if waits:
+                self._wake()  # the replay that it waited for may have been that one's
         elif self._pieces or self._gathered:
             self._hold_positions()  # what waits is read again then, and matched anew
         self.rolls = any(wish.rollup for wish in self._since)
@@ -158,9 +164,7 @@ class Queue:
         self._replays.append(replay)
         self._until[replay.subscription] = self.source.position
         self._hold_positions()
-        if not self.waiting:
-            self.waiting = True
-            self._owner.wake(self)
+        self._wake()
 
     # ------------------------------------------------------------- what goes out
 
@@ -177,6 +181,12 @@ class Queue:
             pieces, self._pieces, self._size = self._pieces, [], 0
             self.waiting = False
             return pieces
+        if self._replays and self._replays[0].told:
+            self.waiting = False  # until it is over
+            return []
+        if not self.source.may_read:
+            self._owner.denied()
+            return []
         if self._replays and (self._replays[0].began or not lane):
             pieces = self._take_replay(self._replays[0], limit)
         else:
@@ -205,10 +215,17 @@ class Queue:
         if not replay.began:
             self._since[replay.subscription] = replay.begin(self.source)
             del self._until[replay.subscription]
-        pieces, done = replay.take(self.source, self.codec, limit)
-        if done:
-            self._replays.popleft()
-        return pieces
+        return replay.take(self.source, self.codec, limit, self._replay_over)
+
+    def _replay_over(self) -> None:
+        """The first replay is over: on with what has come since."""
+        self._replays.popleft()
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self.waiting:
+            self.waiting = True
+            self._owner.wake(self)
 
     # ------------------------------------------------------------- falling behind
 

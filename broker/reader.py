@@ -10,9 +10,10 @@ from broker.namespace import Namespace
 from broker.outbox import Outbox
 from broker.queue import Queue
 from broker.replay import Content, History, Replay, ReplayEnd, Snapshot, Subscription
+from broker.work import Wish, Worker
 
-Wish = tuple[str, str | None]
-"""What names a subscription: pattern and key."""
+Membership = tuple[str, Wish]
+"""What names a part in a work queue: the group, and what is wished for of it."""
 
 
 class Reader:
@@ -23,16 +24,18 @@ class Reader:
         limit: how many it may hold.
     """
 
-    __slots__ = ("_limit", "_outbox", "_queues", "_subscriptions")
+    __slots__ = ("_limit", "_memberships", "_outbox", "_queues", "_subscriptions", "_worker")
 
     def __init__(self, outbox: Outbox, limit: int) -> None:
         self._outbox = outbox
         self._limit = limit
         self._queues: dict[Namespace, Queue] = {}
         self._subscriptions: dict[Wish, Subscription] = {}
+        self._memberships: dict[Membership, Sequence[Namespace]] = {}
+        self._worker: Worker | None = None
 
     def __len__(self) -> int:
-        return len(self._subscriptions)
+        return len(self._subscriptions) + len(self._memberships)
 
     @property
     def queues(self) -> Mapping[Namespace, Queue]:
@@ -52,8 +55,8 @@ class Reader:
         if message.after is not UNSET and (key is None or len(namespaces) > 1):
             raise Rejected("bad_cursor", "after: needs a key, and a topic of one namespace")
         older = self._subscriptions.get(wish)
-        if older is None and len(self._subscriptions) >= self._limit:
-            raise Rejected("too_many_subscriptions", f"a connection has at most {self._limit}")
+        if older is None:
+            self._check_limit()
         subscription = Subscription(
             message.id,
             message.topic,
@@ -63,9 +66,7 @@ class Reader:
             rollup=message.rollupMs or 0,
         )
         contents, recovered = _contents(message, subscription)
-        cursor: str | UnsetType = UNSET
-        if not contents and key is not None and len(namespaces) == 1:
-            cursor = namespaces[0].retained.cursor(namespaces[0].retained.position)
+        cursor = UNSET if contents else _live_from(key, namespaces)
         self._outbox.reply(Subscribed(message.id, cursor, recovered))
         end = ReplayEnd(message.id, len(contents))
         for namespace in namespaces:
@@ -74,24 +75,64 @@ class Reader:
             self._detach(older)
         self._subscriptions[wish] = subscription
 
+    def join(
+        self, message: Subscribe, group: str, namespaces: Sequence[Namespace], worker: Worker
+    ) -> None:
+        """Take part in a work queue, as this connection, and answer.
+
+        Raises:
+            Rejected: ``bad_message``, ``too_many_subscriptions``.
+        """
+        if message.replay != "none" or message.after is not UNSET:
+            raise Rejected("bad_message", "subscribe: a group has neither replay nor after")
+        wish = _wish(message)
+        if (group, wish) not in self._memberships:
+            self._check_limit()
+        self._outbox.reply(Subscribed(message.id, _live_from(wish[1], namespaces)))
+        self._memberships[group, wish] = namespaces
+        self._worker = worker
+        for namespace in namespaces:
+            namespace.groups.join(group, wish, worker)
+
     def unsubscribe(self, message: Unsubscribe) -> None:
         """Give a subscription back, and answer: nothing of it follows.
 
         Raises:
             Rejected: ``not_subscribed``.
         """
-        subscription = self._subscriptions.get(_wish(message))
-        if subscription is None or message.group is not UNSET:
-            raise Rejected("not_subscribed", "there is no such subscription")
-        del self._subscriptions[_wish(message)]
-        self._detach(subscription)
+        wish = _wish(message)
+        if message.group is not UNSET:
+            self._leave(message.group, wish)
+        elif wish in self._subscriptions:
+            self._detach(self._subscriptions.pop(wish))
+        else:
+            raise _not_subscribed()
         self._outbox.reply(Unsubscribed(message.id))
+
+    def retire(self) -> None:
+        """The connection is about to end: it takes no more work."""
+        if self._worker is not None:
+            for namespace in {n: None for group in self._memberships.values() for n in group}:
+                namespace.groups.lost(self._worker)
 
     def close(self) -> None:
         """The connection is gone: give back everything."""
+        self.retire()
+        self._memberships.clear()
         for subscription in self._subscriptions.values():
             self._detach(subscription)
         self._subscriptions.clear()
+
+    def _check_limit(self) -> None:
+        if len(self) >= self._limit:
+            raise Rejected("too_many_subscriptions", f"a connection has at most {self._limit}")
+
+    def _leave(self, group: str, wish: Wish) -> None:
+        namespaces = self._memberships.pop((group, wish), None)
+        if namespaces is None or self._worker is None:
+            raise _not_subscribed()
+        for namespace in namespaces:
+            namespace.groups.leave(group, wish, self._worker)
 
     def _attach(
         self,
@@ -123,6 +164,17 @@ class Reader:
 
 def _wish(message: Subscribe | Unsubscribe) -> Wish:
     return message.topic, None if message.key is UNSET else message.key
+
+
+def _not_subscribed() -> Rejected:
+    return Rejected("not_subscribed", "there is no such subscription")
+
+
+def _live_from(key: str | None, namespaces: Sequence[Namespace]) -> str | UnsetType:
+    """The cursor at which live begins, where it is one stream's."""
+    if key is None or len(namespaces) > 1:
+        return UNSET
+    return namespaces[0].retained.cursor(namespaces[0].retained.position)
 
 
 def _contents(

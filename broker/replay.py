@@ -62,12 +62,19 @@ class ReplayEnd:
     def __init__(self, sub: int, parts: int) -> None:
         self._sub = sub
         self._parts = parts
+        self._waiting: list[Callable[[], None]] = []
 
-    def part_done(self, cursor: str | None) -> Replayed | None:
-        """The message that ends the replay, once its last part is through."""
+    def part_done(self, cursor: str | None, go_on: Callable[[], None]) -> Replayed | None:
+        """The message that ends the replay, once its last part is through.
+
+        Then each part may `go_on`: until then, live events wait in all of them.
+        """
         self._parts -= 1
+        self._waiting.append(go_on)
         if self._parts:
             return None
+        for each in self._waiting:
+            each()
         return Replayed(self._sub, UNSET if cursor is None else cursor)
 
 
@@ -99,6 +106,9 @@ class Replay:
         content: what it tells.
         end: tells that it is through.
         cursor: writes a position, where the subscription is one stream.
+
+    Attributes:
+        told: nothing of it is left; it is over when those of other namespaces are, too.
     """
 
     def __init__(
@@ -113,6 +123,7 @@ class Replay:
         self._end = end
         self._cursor = cursor
         self._position: int | None = None
+        self.told = False
 
     @property
     def began(self) -> bool:
@@ -124,20 +135,23 @@ class Replay:
         self._position = source.position
         return source.position
 
-    def take(self, source: Source, codec: Codec, limit: int) -> tuple[list[Piece], bool]:
-        """About `limit` bytes of it, and whether that was the end.
+    def take(
+        self, source: Source, codec: Codec, limit: int, over: Callable[[], None]
+    ) -> list[Piece]:
+        """About `limit` bytes of it; `over` is called when it is over.
 
         Raises:
             Gone: some of it is not retained any more.
         """
         assert self._position is not None
         pieces = self._content.take(source, codec, limit)
-        if self._content.left:
-            return pieces, False
-        end = self._end.part_done(self._cursor(self._position) if self._cursor else None)
-        if end is not None:
-            pieces.append(Piece(codec.encode(end)))
-        return pieces, True
+        if not self._content.left:
+            self.told = True
+            cursor = self._cursor(self._position) if self._cursor else None
+            end = self._end.part_done(cursor, over)
+            if end is not None:
+                pieces.append(Piece(codec.encode(end)))
+        return pieces
 
 
 class Snapshot:
@@ -184,6 +198,7 @@ class History:
         self._after = after
         self._until = 0
         self._streams: deque[tuple[str, int]] = deque()  # and after which position
+        self._begun: str | None = None  # the stream of which something has been told
         self._merging: str | None = None  # the stream of which there is more than one read
 
     def begin(self, source: Source) -> None:
@@ -197,9 +212,10 @@ class History:
 
     def take(self, source: Source, codec: Codec, limit: int) -> list[Piece]:
         pieces: list[Piece] = []
-        while self._streams and limit > 0:
+        while self._streams and limit > 0 and source.may_read:
             key, after = self._streams.popleft()
             events, reached = self._read(source, key, after)
+            self._begun = key
             for index, event in enumerate(events):
                 data = source.encode((event,), codec, self._wanted.id)
                 pieces.append(Piece(data))
@@ -216,8 +232,7 @@ class History:
         try:
             read, reached = read_some(source, key, after)
         except Gone:
-            floor = source.floor(key)
-            if self._after is not None or after >= floor:
+            if self._after is not None or self._begun == key:
                 raise
             read, reached = read_some(source, key, floor)
         if read and read[-1].position > self._until:

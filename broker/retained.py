@@ -9,19 +9,32 @@ from msgspec import Raw
 from broker.codec import Codec
 from broker.engines.base import Engine
 from broker.envelope import encode
+from broker.lane import READ_EVENTS
 from broker.plugin import Event, Plugin
 from broker.streams import Streams
+
+READ_COST = 16
+READ_BYTES_EACH = 128
+"""How many events a read of some stream counts for, beside those that it gives; and for how
+many bytes of a snapshot there is one more."""
 
 
 class Retained:
     """The delivered events of one namespace, and the state that they amount to.
 
+    Args:
+        weight: its share, when several namespaces have readers that are behind.
+
     Attributes:
         position: that of the last event that was delivered.
     """
 
-    def __init__(self, plugin: Plugin[Any], engine: Engine, streams: Streams) -> None:
+    def __init__(
+        self, plugin: Plugin[Any], engine: Engine, streams: Streams, weight: int = 1
+    ) -> None:
         self.position = 0
+        self._share = READ_EVENTS * weight
+        self._read = 0
         self._plugin = plugin
         self._engine = engine
         self._streams = streams
@@ -30,8 +43,18 @@ class Retained:
     def latest(self) -> bool:
         return self._plugin.latest
 
+    def begin_turn(self) -> None:
+        """A turn of the loop begins: so much may be read in it again."""
+        self._read = 0
+
+    @property
+    def may_read(self) -> bool:
+        return self._read < self._share
+
     def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
-        return self._engine.read(key, after, limit)
+        events = self._engine.read(key, after, limit)
+        self._read += len(events) + READ_COST
+        return events
 
     def floor(self, key: str) -> int:
         return self._engine.floor(key)
@@ -41,7 +64,9 @@ class Retained:
 
     def snapshot(self, key: str | None, since: int | None) -> Sequence[Event]:
         streams = self._streams if key is None else filter(None, [self._streams.get(key)])
-        return [event for s in streams for event in self._plugin.snapshot(s.committed, since)]
+        told = [event for s in streams for event in self._plugin.snapshot(s.committed, since)]
+        self._read += READ_COST + sum([len(event.raw) for event in told]) // READ_BYTES_EACH
+        return told
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         self._decode(run)

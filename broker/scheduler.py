@@ -27,6 +27,9 @@ READ_BYTES = 128 << 10
 """How much all connections together may bring in one turn, about: to parse as much takes
 about as long as a slice."""
 
+CATCHING_UP = 8
+"""How many connections that are behind may try to read on in one turn, beside new ones."""
+
 RESUMED = 4
 """How many of those that would have brought more are read again in one turn."""
 
@@ -50,6 +53,7 @@ class Scheduler:
         self._call_soon = call_soon
         self._woken = False
         self._touched: list[Outbox] = []
+        self._behind: deque[Outbox] = deque()
         self._starved: deque[Callable[[], None]] = deque()
 
     def wake(self) -> None:
@@ -64,6 +68,11 @@ class Scheduler:
         if not self._woken:
             self.wake()
 
+    def postponed(self, outbox: Outbox) -> None:
+        """`outbox` is behind, and has had, or left to others, what may be read in this turn."""
+        self._behind.append(outbox)
+        self.wake()
+
     def next_turn(self, resume: Callable[[], None]) -> None:
         """Let a connection that has had its share be read again, by `resume`, when those
         that had theirs before it have been."""
@@ -77,6 +86,10 @@ class Scheduler:
         or of a quiet publisher, waits for nobody's backlog.
         """
         self.read_room = READ_BYTES
+        for namespace in self.namespaces:
+            namespace.retained.begin_turn()
+        for _ in range(min(CATCHING_UP, len(self._behind))):
+            self._behind.popleft().go_on()
         busy = [namespace for namespace in self.namespaces if namespace.busy]
         if len(busy) > 1:
             busy.sort(key=_backlog)
@@ -93,7 +106,7 @@ class Scheduler:
         for _ in range(min(RESUMED, len(self._starved))):
             self._starved.popleft()()
         self._woken = False
-        if self._touched or self._starved or self._busy():
+        if self._touched or self._starved or self._behind or self._busy():
             self.wake()
 
     def _busy(self) -> bool:

@@ -30,12 +30,13 @@ from broker.messages import (
     Unsubscribe,
 )
 from broker.namespace import Namespace
-from broker.outbox import Outbox, Wire
+from broker.outbox import Outbox, Receipts, Wire
 from broker.plugin import Event, Sender
 from broker.reader import Reader
 from broker.router import Reach
 from broker.sessions import Sessions
 from broker.topics import check_key
+from broker.work import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +91,7 @@ class Session:
         self.server = server
         self.principal = principal
         self.sender = Sender(principal.name, None, secrets.token_urlsafe(9))
-        self.outbox = Outbox(codec, wire, shared.scheduler.touched)
+        self.outbox = Outbox(codec, wire, shared.scheduler.touched, shared.scheduler.postponed)
         self.reader = Reader(self.outbox, shared.config.limits.max_subscriptions)
         self.received = 0
         self._shared = shared
@@ -176,6 +177,7 @@ class Session:
     def end(self, code: int, reason: str = "") -> None:
         """Say goodbye, and close."""
         self._over = True
+        self.reader.retire()
         self.outbox.end(code, reason)
 
     # ------------------------------------------------------------- what namespaces tell
@@ -185,6 +187,12 @@ class Session:
 
     def acknowledge(self) -> None:
         self.outbox.touch()
+
+    def defer(self, receipts: Receipts) -> None:
+        self.outbox.defer(receipts)
+
+    def forget(self, receipts: Receipts) -> None:
+        self.outbox.forget(receipts)
 
     def hold(self, intake: Intake) -> None:
         self.outbox.wire.hold(intake)
@@ -277,12 +285,14 @@ class Session:
         key = None if message.key is UNSET else message.key
         if key is not None:
             check_key(key)
-        if message.group is not UNSET:
-            raise Rejected("bad_message", "subscribe: this broker has no group yet")
         namespaces = self._reach.subscribe(message.topic)
         if not self.principal.may("subscribe", message.topic, key):
             raise Rejected("forbidden", f"{self.principal.name} may not subscribe to it")
-        self.reader.subscribe(message, namespaces)
+        if message.group is UNSET:
+            self.reader.subscribe(message, namespaces)
+        else:
+            worker = Worker(self.sender, self.outbox, self.server)
+            self.reader.join(message, message.group, namespaces, worker)
 
     # ------------------------------------------------------------- answers
 

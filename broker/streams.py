@@ -46,11 +46,15 @@ class Streams:
         plugin: folds the states.
         engine: has the events.
         limit: how many streams have a state, unless too many are not at rest.
+        now: the time of day, in Unix ms.
     """
 
-    def __init__(self, plugin: Plugin[Any], engine: Engine, limit: int) -> None:
+    def __init__(
+        self, plugin: Plugin[Any], engine: Engine, limit: int, now: Callable[[], int]
+    ) -> None:
         self._plugin = plugin
         self._engine = engine
+        self._now = now
         self._limit = limit
         self._streams: dict[str, Stream] = {}
         self._types: dict[str, BodyType] = {}
@@ -144,6 +148,9 @@ class Streams:
         stream = self._streams.get(key)
         if stream is None:
             stream = self._streams[key] = self.open(key)
+        now = self._now()
+        for event in events:
+            event.time = min(event.time, now)  # the clock of an earlier process was ahead
         self._fold(events, stream.head, self._plugin.apply)
         if stream.committed is not stream.head:
             self._fold(events, stream.committed, self._plugin.follow)

@@ -6,6 +6,7 @@ bytes. A pattern may also have ``*`` for exactly one level and, at its end,
 """
 
 import re
+from functools import lru_cache
 
 from broker.errors import Rejected
 
@@ -46,8 +47,10 @@ def is_wild(pattern: str) -> bool:
     return "*" in pattern or ">" in pattern
 
 
+@lru_cache(maxsize=4096)
 def matches(pattern: str, topic: str) -> bool:
-    """Whether `pattern` matches `topic`. Plain and slow: the index is the fast form."""
+    """Whether `pattern` matches `topic`. Plain, and slow where it is not known yet: the index
+    is the fast form."""
     wanted = pattern.split(".")
     levels = topic.split(".")
     if wanted[-1] == ">":

@@ -102,7 +102,7 @@ bool parse_body(const char *at, const char *end, struct body *body) {
 }
 
 struct envelope {
-    struct span op, topic, code, message, body;
+    struct span op, topic, key, code, message, body;
     uint64_t id;
     struct sub *same; /* the place whose next token the body is, exactly as it was sent */
 };
@@ -125,6 +125,8 @@ static const char *field(struct conn *conn, struct envelope *e, struct span name
         text = &e->op;
     else if (equal(name, "topic"))
         text = &e->topic;
+    else if (equal(name, "key"))
+        text = &e->key;
     else if (equal(name, "code"))
         text = &e->code;
     else if (equal(name, "message"))
@@ -134,10 +136,11 @@ static const char *field(struct conn *conn, struct envelope *e, struct span name
 
 static void handle(struct conn *conn, const struct envelope *e) {
     if (equal(e->op, "event")) {
-        if (e->same && equal(e->topic, e->same->stream->topic))
+        if (e->same && equal(e->topic, e->same->stream->topic) &&
+            (!e->key.at || equal(e->key, e->same->stream->name)))
             take_next(e->same);
         else
-            take(conn, e->body.at, e->body.at + e->body.length, e->topic);
+            take(conn, e->body.at, e->body.at + e->body.length, e->topic, e->key);
     } else if (equal(e->op, "ack")) {
         ack(conn, e->id);
     } else if (equal(e->op, "subscribed")) {

@@ -134,7 +134,7 @@ size_t same_as_sent(struct conn *conn, const char *at, const char *end, struct s
 
 /* Tokens within the window count when they are received; latencies when they were published,
  * so that those which come late are not left out. */
-static void count(const struct stream *stream, uint64_t first, uint64_t tokens) {
+static void count(struct stream *stream, uint64_t first, uint64_t tokens) {
     bool within = arrived >= account.opens && arrived < account.closes;
     if (!stream->stamps) {
         account.watched += tokens;
@@ -142,6 +142,7 @@ static void count(const struct stream *stream, uint64_t first, uint64_t tokens) 
         return;
     }
     account.received += tokens;
+    stream->came += (uint32_t)tokens;
     account.window_received += within ? tokens : 0;
     uint32_t now = (uint32_t)(arrived / 1000), opens = (uint32_t)(account.opens / 1000);
     uint32_t length = (uint32_t)((account.closes - account.opens) / 1000);
@@ -164,20 +165,21 @@ static bool says(struct span text, uint64_t first, uint64_t tokens) {
     return !text.length;
 }
 
-/* Account for any event that reached a subscriber. */
-void take(struct conn *conn, const char *at, const char *end, struct span topic) {
+/* Account for any event that reached a subscriber; topic and key are checked if they are known. */
+void take(struct conn *conn, const char *at, const char *end, struct span topic, struct span key) {
     struct body b;
     if (!parse_body(at, end, &b)) {
         problem("no body: %.*s", end - at > 200 ? 200 : (int)(end - at), at);
         return;
     }
     struct sub *sub = place(conn, b.session);
-    if (!sub || (topic.at && !equal(topic, sub->stream->topic))) {
-        problem("got a token of %.*s (%.*s)", (int)b.session.length, b.session.at,
-                (int)topic.length, topic.at);
+    if (!sub || (topic.at && !equal(topic, sub->stream->topic)) ||
+        (key.at && !equal(key, sub->stream->name))) {
+        problem("got a token of %.*s (%.*s %.*s)", (int)b.session.length, b.session.at,
+                (int)topic.length, topic.at, (int)key.length, key.at);
         return;
     }
-    const struct stream *stream = sub->stream;
+    struct stream *stream = sub->stream;
     if (b.index != sub->expected)
         problem("%s: %s token %lld, expected %u", stream->name,
                 b.index > sub->expected ? "lost before" : "repeated or late:",

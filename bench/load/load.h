@@ -40,7 +40,7 @@ struct stream {
     const char *topic;
     struct bytes before; /* a publish up to its body */
     struct bytes body;   /* a body up to the token's text */
-    uint32_t sent;
+    uint32_t sent, came; /* tokens handed over, and those that its own subscribers got */
     uint32_t *stamps; /* when each token was published, in µs; NULL: published elsewhere */
     size_t room;
 };
@@ -88,7 +88,7 @@ struct protocol {
 
 struct options {
     int port, publishers, fan, batch, rollup, buffer, core;
-    uint32_t sessions, watch;
+    uint32_t sessions, watch, window;
     double rate, seconds, warmup, drain;
     bool acks, keyed, turns, yields;
     size_t read, chunk;
@@ -143,7 +143,7 @@ void write_body(struct bytes *out, struct stream *stream, bool last);
 void published(struct stream *stream, bool last, uint64_t now);
 size_t same_as_sent(struct conn *conn, const char *at, const char *end, struct sub **sub);
 void take_next(struct sub *sub);
-void take(struct conn *conn, const char *at, const char *end, struct span topic);
+void take(struct conn *conn, const char *at, const char *end, struct span topic, struct span key);
 void ack(struct conn *conn, uint64_t id);
 void reconcile(void);
 

@@ -42,7 +42,8 @@ static void set(const char *name, const char *value) {
         {"port", &options.port}, {"publishers", &options.publishers}, {"fan", &options.fan},
         {"batch", &options.batch}, {"rollup", &options.rollup}, {"buffer", &options.buffer},
         {"core", &options.core},
-        {"sessions", (int *)&options.sessions}, {"watch", (int *)&options.watch}};
+        {"sessions", (int *)&options.sessions}, {"watch", (int *)&options.watch},
+        {"window", (int *)&options.window}};
     const struct { const char *name; double *to; } reals[] = {
         {"rate", &options.rate}, {"seconds", &options.seconds}, {"warmup", &options.warmup},
         {"drain", &options.drain}};

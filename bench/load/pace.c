@@ -28,12 +28,27 @@ static void publish(struct conn *conn, int tokens, bool last, uint64_t now) {
     message(conn, &text);
 }
 
-/* Fill the publisher up to a chunk, and hand it to the socket. */
-static void fill(struct conn *conn) {
+/* How many more tokens the publisher may have under way. */
+static uint32_t room(const struct conn *conn) {
+    uint32_t under_way = 0;
+    if (!options.window)
+        return UINT32_MAX;
+    for (uint32_t at = 0; at < conn->stream_count; at++) {
+        const struct stream *stream = &conn->streams[at * conn->stride];
+        under_way += stream->sent - stream->came / (uint32_t)options.fan;
+    }
+    return under_way < options.window ? options.window - under_way : 0;
+}
+
+/* Fill the publisher up to a chunk or to its window, and hand it to the socket. */
+static bool fill(struct conn *conn) {
     uint64_t now = now_ns();
-    while (conn->out.used - conn->gone < options.chunk)
+    uint32_t tokens = (uint32_t)options.batch, left = room(conn);
+    bool any = left >= tokens;
+    for (; left >= tokens && conn->out.used - conn->gone < options.chunk; left -= tokens)
         publish(conn, options.batch, false, now);
     flush(conn);
+    return any;
 }
 
 static int64_t flood(void) {
@@ -42,10 +57,7 @@ static int64_t flood(void) {
     for (int tries = 0; tries < options.publishers && served < CHUNKS; tries++) {
         struct conn *conn = &publishers[next];
         next = next + 1 < options.publishers ? next + 1 : 0;
-        if (conn->fd >= 0 && !conn->blocked) {
-            fill(conn);
-            served++;
-        }
+        served += conn->fd >= 0 && !conn->blocked && fill(conn);
     }
     return served ? 0 : 1000000;
 }

@@ -151,11 +151,12 @@ static struct sub *nats_place(struct conn *conn, const char *at, const char *end
 static void nats_message(struct conn *conn, struct sub *sub, const char *at, size_t size) {
     struct sub *same = NULL;
     if (!sub)
-        problem("a message of a subject that was not subscribed to: %.*s", (int)size, at);
+        problem("got a token of a subject that was not subscribed to: %.*s", (int)size, at);
     else if (same_as_sent(conn, at, at + size + 2, &same) == size && same == sub)
         take_next(sub);
     else
-        take(conn, at, at + size, (struct span){0});
+        take(conn, at, at + size, (struct span){0},
+             (struct span){sub->stream->name, strlen(sub->stream->name)});
 }
 
 static void nats_line(struct conn *conn, const char *at, const char *end) {

@@ -1,10 +1,11 @@
 """The naive relay on the `websockets` asyncio API: what one would write first.
 
 It speaks as much of the protocol as the generator needs and checks nothing:
-no bodies, no order, no cursors, no bounds. Run it as a module, with a port.
+no bodies, no order, no cursors, no bounds. Run it as a module: HOST PORT [CERTIFICATE KEY].
 """
 
 import json
+import ssl
 import sys
 from collections import defaultdict
 from typing import Any
@@ -47,13 +48,21 @@ class Relay:
         broadcast(self.subscribers[topic, key], event)
 
 
-async def run(relay: Relay, port: int) -> None:
+async def run(relay: Relay, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
     names = [Subprotocol("edgestream.v1.json")]
     async with serve(
-        relay.handle, "127.0.0.1", port, subprotocols=names, compression=None
+        relay.handle, host, port, subprotocols=names, compression=None, ssl=tls
     ) as server:
         await server.serve_forever()
 
 
+def main(host: str, port: str, *files: str) -> None:
+    tls = None
+    if files:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(*files)
+    uvloop.run(run(Relay(), host, int(port), tls))
+
+
 if __name__ == "__main__":
-    uvloop.run(run(Relay(), int(sys.argv[1])))
+    main(*sys.argv[1:])

@@ -1,6 +1,8 @@
 // Bun's own publish (docs: "WebSockets", "Pub/Sub"): topics, strings, no compression, which is
 // the default. It speaks as much of edgestream's JSON as the generator needs and checks
-// nothing. Run it with a port.
+// nothing. Run it with a port; HOST says where, and CERTIFICATE and KEY are for TLS.
+
+const { HOST, CERTIFICATE, KEY } = process.env;
 
 function handle(socket, op) {
   if (op.op === "publish") {
@@ -15,8 +17,9 @@ function handle(socket, op) {
 }
 
 const server = Bun.serve({
-  hostname: "127.0.0.1",
+  hostname: HOST || "127.0.0.1",
   port: Number(process.argv[2]),
+  tls: KEY ? { cert: Bun.file(CERTIFICATE), key: Bun.file(KEY) } : undefined,
   fetch(request, server) {
     const headers = { "Sec-WebSocket-Protocol": "edgestream.v1.json" };
     if (server.upgrade(request, { headers })) return undefined;

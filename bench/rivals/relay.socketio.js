@@ -1,11 +1,15 @@
 // Socket.IO: a room for each session. As its documentation advises for speed ("Performance
 // tuning", "Memory usage"): WebSocket only, the native `bufferutil`, and the request of each
-// connection is let go. Run it with a port, and NODE_PATH where socket.io is installed.
+// connection is let go. Run it with a port, and NODE_PATH where socket.io is installed; HOST
+// says where, and CERTIFICATE and KEY are for TLS.
 
-const { createServer } = require("node:http");
+const { readFileSync } = require("node:fs");
 const { Server } = require("socket.io");
 
-const http = createServer();
+const { HOST, CERTIFICATE, KEY } = process.env;
+const http = KEY
+  ? require("node:https").createServer({ cert: readFileSync(CERTIFICATE), key: readFileSync(KEY) })
+  : require("node:http").createServer();
 const io = new Server(http, { transports: ["websocket"], serveClient: false });
 io.engine.on("connection", (raw) => {
   raw.request = null;
@@ -27,4 +31,4 @@ io.on("connection", (socket) => {
   });
 });
 
-http.listen(Number(process.argv[2]), "127.0.0.1");
+http.listen(Number(process.argv[2]), HOST || "127.0.0.1");

@@ -1,7 +1,7 @@
 """The scenarios; a new one is a module with a `Scenario`, and one more entry here."""
 
 from bench.scenario import Scenario
-from bench.scenarios import fanout, flood, idle, noisy, scaling, sessions
+from bench.scenarios import fanout, flood, idle, noisy, scaling, sessions, slow
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
@@ -9,6 +9,7 @@ SCENARIOS: dict[str, Scenario] = {
         sessions.SESSIONS,
         flood.FLOOD,
         noisy.NOISY,
+        slow.SLOW,
         fanout.FAN_OUT,
         scaling.SCALING,
         idle.IDLE,

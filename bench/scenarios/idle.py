@@ -4,6 +4,7 @@ import time
 
 from bench import generator, procfs
 from bench.plan import Found, Measured, Part, Times, Usage, Variant
+from bench.processes import Failed
 from bench.scenario import Column, Cores, Scenario, Settings
 from bench.systems import System, running
 
@@ -25,39 +26,39 @@ def measure(system: System, variant: Variant, times: Times, cores: Cores) -> Mea
     """RSS before, with the connections open, and with one subscription on each."""
     first, idle = variant.parts
     seen: list[procfs.Sample] = []
-    with running(system, cores[0]) as (pid, port):
+    with running(system, cores[0]) as at:
 
         def look() -> None:
             time.sleep(SETTLE)
-            seen.append(procfs.sample(procfs.tree(pid)))
+            seen.append(procfs.sample(procfs.tree(at.pid)))
 
         try:
-            with generator.opened([first], system, port, times, cores[1]) as (warm,):
+            with generator.opened([first], system, at.port, times, cores[1]) as (warm,):
                 warm.step("subscribe", "ready")
                 look()
-                with generator.opened([idle], system, port, times, cores[1]) as (many,):
+                with generator.opened([idle], system, at.port, times, cores[1]) as (many,):
                     look()
                     many.step("subscribe", "ready")
                     look()
                     found = [told(many, times), told(warm, times)]
-        except OSError as error:
+        except (OSError, Failed) as error:
             return Measured(problems=[f"it stopped: {error}"])
     before, opened, subscribed = (sample.rss / 1024 / idle.sessions for sample in seen)
     usage = Usage(rss=seen[-1].rss)
     kib = {"idle": opened - before, "subscribed": subscribed - before}
     problems = [problem for mine in found for problem in mine.problems]
-    return Measured(usage=usage, problems=problems, kib=kib)
+    return Measured(usage=usage, problems=problems, more=kib)
 
 
 def told(part: generator.Generator, times: Times) -> Found:
     """What the part found wrong, when it is told to stop."""
-    part.say("stop")
-    return part.found(times.drain + 10)
+    part.tell("stop")
+    return part.told(times.drain + 10)
 
 
 def figures(measured: Measured) -> dict[str, float]:
     """KiB a connection."""
-    return {"idle KiB": measured.kib["idle"], "subscribed KiB": measured.kib["subscribed"]}
+    return {"idle KiB": measured.more["idle"], "subscribed KiB": measured.more["subscribed"]}
 
 
 IDLE = Scenario(
@@ -67,8 +68,7 @@ IDLE = Scenario(
     figures=figures,
     measure=measure,
     columns=(
-        Column("idle KiB", "KiB each", ratio=True, spread=True),
-        Column("subscribed KiB", "subscribed", ratio=True, spread=True),
+        Column("idle KiB", "KiB each", per=("edgestream",), spread=True),
+        Column("subscribed KiB", "subscribed", per=("edgestream",), spread=True),
     ),
-    plot="idle KiB",
 )

@@ -23,7 +23,8 @@ def variants(settings: Settings) -> list[Variant]:
         for part, how in ((one, "one per message"), (arrays, "arrays")):
             found.append(Variant(name=f"{rate}/s, {how}", parts=(part,)))
             acks = replace(part, acks=True)
-            found.append(Variant(name=f"{rate}/s, {how}, acks", parts=(acks,), only=SHAPES))
+            name = f"{rate}/s, {how}, acks"
+            found.append(Variant(name=name, parts=(acks,), only=SHAPES, short=()))
         for part, how in ((one, "one per message"), (arrays, "arrays")):
             name, rollup = f"{rate}/s, {how}", (replace(part, rollup=40),)
             merged = Variant(
@@ -52,7 +53,9 @@ def figures(measured: Measured) -> dict[str, float]:
 
 COLUMNS = (
     Column("tokens/s", "tokens/s", "{:,.0f}"),
-    Column("cpu µs/token", "CPU µs/token", "{:.2f}", ratio=True, spread=True, versus=True),
+    Column(
+        "cpu µs/token", "CPU µs/token", "{:.2f}", per=("naive", "bun"), spread=True, versus=True
+    ),
     Column("cpu", "CPU", "{:.0f} %"),
     Column("p50 ms", "p50 ms", "{:.2f}"),
     Column("p99 ms", "p99 ms", "{:.2f}"),
@@ -69,5 +72,4 @@ SESSIONS = Scenario(
     variants=variants,
     figures=figures,
     columns=COLUMNS,
-    plot="cpu µs/token",
 )

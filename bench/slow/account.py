@@ -25,6 +25,7 @@ class Account:
         self._tick = 0
         self._ticks: list[tuple[float, float]] = []
         self._late: list[float] = []
+        self._worst: dict[int, float] = {}
         self._problems: list[str] = []
         self._tokens = self._merged = self._events = 0
         self._completed: float | None = None
@@ -62,13 +63,18 @@ class Account:
         else:
             fresh = range(max(index, expected), end)
             self._tokens += len(fresh)
-            load, since = self._load, at - self._begin
-            self._late += [since - due(load, number, place) for place in fresh]
+            for place in fresh:
+                self._came(due(self._load, number, place), at - self._begin)
         if count > 1:
             self._merged += count
         self._next[key] = max(expected, end)
         if last and min(self._next.values()) == self._load.tokens:
             self._completed = at
+
+    def _came(self, due_at: float, at: float) -> None:
+        late, second = at - due_at, int(due_at)
+        self._late.append(late)
+        self._worst[second] = max(late, self._worst.get(second, 0.0))
 
     def _take_tick(self, body: dict[str, Any], at: float) -> None:
         number = body["number"]
@@ -90,6 +96,7 @@ class Account:
             merged=self._merged,
             late=(quantile(self._late, 0.5), quantile(self._late, 0.99)),
             ticks=self._ticks,
+            worst=sorted(self._worst.items()),
             complete=None if done is None else done - end,
             finished=now - self._begin,
             messages=messages,

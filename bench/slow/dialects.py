@@ -5,7 +5,7 @@ A dialect is made for each connection. Bytes go as binary frames, text as text.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -43,12 +43,14 @@ Said = Event | Opened | Standing | Answer | Trouble
 class Dialect(Protocol):
     """
     Attributes:
+        path: where its endpoint is, if the system has no others.
         subprotocol: what the handshake offers, if anything.
         greeting: what is sent at first.
         waits: whether `Opened` has to come before anything else is sent.
         turns: whether a turnStarted comes before tokens.
     """
 
+    path: str
     subprotocol: str
     greeting: tuple[Message, ...]
     waits: bool
@@ -68,6 +70,7 @@ def dumps(value: Any) -> str:
 class Edgestream:
     """edgestream's JSON, which the relays were given too."""
 
+    path = "/"
     subprotocol = "edgestream.v1.json"
     greeting: tuple[Message, ...] = ()
     waits = False
@@ -91,15 +94,10 @@ class Edgestream:
                     yield Trouble(dumps(said))
 
 
-class Relay(Edgestream):
-    """A relay that knows no turns."""
-
-    turns = False
-
-
 class SocketIO:
     """Socket.IO 4 over WebSocket; an event has a callback where an answer is wanted."""
 
+    path = "/socket.io/?EIO=4&transport=websocket"
     subprotocol = ""
     greeting: tuple[Message, ...] = ("40",)
     waits = True
@@ -130,6 +128,7 @@ class SocketIO:
 class Nats:
     """NATS' own protocol: a stream of bytes; a subject is topic.key, its last level the key."""
 
+    path = "/"
     subprotocol = ""
     greeting: tuple[Message, ...] = (
         b'CONNECT {"verbose":false,"pedantic":false,"lang":"python","version":"1","protocol":1}\r\n'
@@ -176,9 +175,8 @@ class Nats:
             yield Trouble(line.decode())
 
 
-DIALECTS: Mapping[str, Callable[[], Dialect]] = {
+DIALECTS: Mapping[str, type[Edgestream | SocketIO | Nats]] = {
     "edgestream": Edgestream,
-    "relay": Relay,
     "socketio": SocketIO,
     "nats": Nats,
 }

@@ -23,7 +23,7 @@ def of(load: Load, received: Received, published: Published) -> dict[str, float]
     first = [took for at, took in zip(sent, late, strict=True) if at < third]
     last = [took for at, took in zip(sent, late, strict=True) if at >= 2 * third]
     return {
-        "text %": 100 * received.tokens / (load.tokens * load.sessions),
+        "text %": _share(load, received),
         "drain s": math.inf if received.complete is None else max(0.0, received.complete),
         "text p50 s": received.late[0],
         "text p99 s": received.late[1],
@@ -43,6 +43,14 @@ def of(load: Load, received: Received, published: Published) -> dict[str, float]
     }
 
 
+def waits(received: Received) -> list[tuple[int, float]]:
+    """Of the bystander's events of each second that came, the latest."""
+    worst: dict[int, float] = {}
+    for at, late in received.ticks:
+        worst[int(at)] = max(late, worst.get(int(at), 0.0))
+    return sorted(worst.items())
+
+
 def missed(
     load: Load, received: Received, published: Published, found: dict[str, float]
 ) -> list[str]:
@@ -52,13 +60,25 @@ def missed(
         why.append(f"the connection ended after {received.finished:.0f} s: {received.ended}")
     if received.complete is None:
         when = "" if received.ended else f", {load.drain:g} s after the end"
-        why.append(f"{floored(found['text %'])} of the text{when}")
+        why.append(f"{found['text %']:.1f} % of the text{when}")
     if found["p99 s"] > BAR:
         why.append(f"the bystander's p99 is {found['p99 s']:.1f} s")
     first, last = found["first third p99 s"], found["last third p99 s"]
-    if last > first * GROWTH + SLACK:
+    if grows(first, last):
         why.append(f"it grows: {first:.2f} s, then {last:.2f} s")
     return why
+
+
+def grows(first: float, last: float) -> bool:
+    """Whether p99 of the last third is that much over that of the first."""
+    return last > first * GROWTH + SLACK
+
+
+def doubts(published: Published) -> list[str]:
+    """Why the figures cannot be trusted."""
+    if published.lag > LAG:
+        return [f"the publishers fired {published.lag * 1000:.0f} ms late (p99)"]
+    return []
 
 
 def notes(published: Published) -> list[str]:
@@ -66,14 +86,15 @@ def notes(published: Published) -> list[str]:
     found = []
     if published.held > HELD:
         found.append(f"the system held the publishers up, {published.held:.0f} s at last")
-    if published.lag > LAG:
-        found.append(f"the publishers fired {published.lag:.2f} s late (p99): do not trust it")
     return found
 
 
-def floored(percent: float) -> str:
-    """So that nothing but all is 100 %."""
-    return f"{math.floor(percent * 10) / 10:.1f} %"
+def _share(load: Load, received: Received) -> float:
+    """Percent of the text; all only if it was all of it, once, in order and unaltered."""
+    if received.complete is not None and not received.problems:
+        return 100.0
+    share = 100 * received.tokens / (load.tokens * load.sessions)
+    return min(99.9, math.floor(share * 10) / 10)
 
 
 def _lateness(load: Load, received: Received) -> tuple[list[float], list[float]]:

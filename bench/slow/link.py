@@ -17,6 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 
 NAME = "edgeslow"
+KBIT = 512
 BURST = 4 << 10
 QUEUE = 32 << 10
 
@@ -42,20 +43,23 @@ class NotPermitted(Exception):
 
 
 @contextmanager
-def slow_link(kbit: int, *, congestion: str = "", paced: bool = False) -> Iterator[Link]:
+def slow_link(
+    kbit: int = KBIT, *, number: int = 0, congestion: str = "", paced: bool = False
+) -> Iterator[Link]:
     """A link of `kbit` kbit/s, for as long as it is in use.
 
     Args:
+        number: of several at once, which one.
         congestion: TCP's congestion control toward the reader, if not the machine's.
         paced: do not try a network namespace.
     """
-    name = f"{NAME}-{os.getpid()}"
+    name = f"{NAME}-{os.getpid()}-{number}"
     try:
         if paced:
             raise NotPermitted("as it was asked for")
         _clear_leftovers()
         try:
-            yield _set_up(name, kbit, congestion)
+            yield _set_up(name, number, kbit, congestion)
         finally:
             _remove(name)
     except NotPermitted as why:
@@ -71,10 +75,11 @@ def _paced(kbit: int, why: str) -> Link:
     return Link(host="127.0.0.1", pace=pace, about=about)
 
 
-def _set_up(name: str, kbit: int, congestion: str) -> Link:
-    near, far = _ends(os.getpid())
+def _set_up(name: str, number: int, kbit: int, congestion: str) -> Link:
+    near, far = _ends(name)
     net = f"198.18.{os.getpid() % 256}"  # for benchmarks of networks (RFC 2544)
-    host, peer = f"{net}.1", f"{net}.2"
+    first = 4 * number % 256
+    host, peer = f"{net}.{first + 1}", f"{net}.{first + 2}"
     _do("ip", "netns", "add", name)
     _do("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
     _do("ip", "addr", "add", f"{host}/30", "dev", near)
@@ -84,7 +89,7 @@ def _set_up(name: str, kbit: int, congestion: str) -> Link:
     bucket = ("rate", f"{kbit}kbit", "burst", str(BURST), "limit", str(QUEUE))
     _do("tc", "qdisc", "replace", "dev", near, "root", "tbf", *bucket)
     if congestion:
-        route = (f"{net}.0/30", "dev", near, "proto", "kernel", "scope", "link", "src", host)
+        route = (f"{net}.{first}/30", "dev", near, "proto", "kernel", "scope", "link", "src", host)
         _do("ip", "route", "change", *route, "congctl", congestion)
     machine = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
     about = (
@@ -94,8 +99,10 @@ def _set_up(name: str, kbit: int, congestion: str) -> Link:
     return Link(host=host, about=about, prefix=("ip", "netns", "exec", name))
 
 
-def _ends(pid: int) -> tuple[str, str]:
-    return f"slow{pid}", f"far{pid}"
+def _ends(name: str) -> tuple[str, str]:
+    """The names of its interfaces, here and there; Linux allows 15 bytes."""
+    _, pid, number = name.rsplit("-", 2)
+    return f"slow{pid}-{number}", f"far{pid}-{number}"
 
 
 def _do(*command: str) -> None:
@@ -108,7 +115,7 @@ def _do(*command: str) -> None:
 
 def _remove(name: str) -> None:
     """The namespace, and both ends of the pair with the queue on it."""
-    near = _ends(int(name.rpartition("-")[2]))[0]
+    near = _ends(name)[0]
     for command in (["ip", "link", "del", near], ["ip", "netns", "del", name]):
         if shutil.which("ip"):
             subprocess.run(command, capture_output=True, check=False)
@@ -117,5 +124,5 @@ def _remove(name: str) -> None:
 def _clear_leftovers() -> None:
     """Of runs that were killed."""
     for path in Path("/run/netns").glob(f"{NAME}-*"):
-        if not Path("/proc", path.name.rpartition("-")[2]).exists():
+        if not Path("/proc", path.name.split("-")[1]).exists():
             _remove(path.name)

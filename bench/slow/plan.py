@@ -4,9 +4,6 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-Transport = Literal["plain", "tls", "nginx"]
-TRANSPORTS: tuple[Transport, ...] = ("plain", "tls", "nginx")
-
 TOPIC = "agent.chat.token"
 TICK = "workflow.bench.tick"
 TICKS = "run-0"
@@ -17,6 +14,17 @@ PIECES = (
     " “so”", "\n\n", " a", " token", "'s", " über", " way", " 🙂", " in", " \\", ' "it"', " broker",
     " is", "-", " of", " order",
 )  # fmt: skip
+
+
+class Way(Struct, frozen=True, kw_only=True):
+    """How the reader and the system are connected.
+
+    Attributes:
+        congestion: TCP's congestion control toward the reader, if not the machine's.
+    """
+
+    transport: Literal["plain", "tls", "nginx"] = "plain"
+    congestion: str = ""
 
 
 class Load(Struct, frozen=True, kw_only=True):
@@ -48,6 +56,7 @@ class Task(Struct, frozen=True, kw_only=True):
     """What a process of the load is told.
 
     Attributes:
+        dialect: a name in `dialects.DIALECTS`.
         urls: where the system is: of what both subscribe to, of chat, of the bystander.
         trust: the certificate to trust, if it is TLS.
         pace: how many bytes a second the reader reads; 0 is as they come.
@@ -86,6 +95,7 @@ class Received(Struct, frozen=True, kw_only=True):
         finished: when the reader ended, in seconds after the beginning.
         merged: tokens that came inside a merged event.
         late: how late a token came after it was due (p50, p99), in seconds, of those that did.
+        worst: of the tokens that were due in each second, the latest, as (second, how late).
     """
 
     problems: list[str] = field(default_factory=list)
@@ -94,30 +104,12 @@ class Received(Struct, frozen=True, kw_only=True):
     merged: int = 0
     late: tuple[float, float] = (0.0, 0.0)
     ticks: list[tuple[float, float]] = field(default_factory=list)
+    worst: list[tuple[int, float]] = field(default_factory=list)
     complete: float | None = None
     finished: float = 0.0
     messages: int = 0
     events: int = 0
     bytes: int = 0
-
-
-class Run(Struct, frozen=True, kw_only=True):
-    """One run.
-
-    Attributes:
-        figures: by their names; infinity is null in the result.
-        bar: what of the bar was missed; empty: met.
-        notes: what has to be known to read the figures.
-    """
-
-    system: str
-    transport: Transport
-    repeat: int
-    received: Received
-    published: Published
-    figures: dict[str, float]
-    bar: list[str]
-    notes: list[str]
 
 
 def session(number: int) -> str:

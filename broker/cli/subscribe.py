@@ -25,6 +25,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
         default="none",
         help="what to begin with (default: %(default)s)",
     )
+    parser.add_argument(
+        "--group", help="take part in this work queue: each event goes to one of its members"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per event and line")
     running.add_connection(parser)
 
@@ -42,7 +45,8 @@ async def _watch(args: Namespace) -> int:
 
 
 async def _watch_one(client: Client, topic: str, args: Namespace, colours: bool) -> None:
-    async for event in client.subscribe(topic, args.key, replay=args.replay):
+    events = client.subscribe(topic, args.key, replay=args.replay, group=args.group)
+    async for event in events:
         if event.after_gap:
             sys.stderr.write(f"edgestream subscribe: {topic}: events before the next were missed\n")
         sys.stdout.write((_as_json(event) if args.json else _as_line(event, colours)) + "\n")

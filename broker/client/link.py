@@ -54,6 +54,7 @@ class Link:
         self._to_us = (connection,)
         self.welcome: Welcome
         self.goodbye: Goodbye | None = None
+        self._early: list[BrokerMessage] = []  # what came in one message with the welcome
 
     @property
     def heard(self) -> int:
@@ -69,9 +70,11 @@ class Link:
         """
         self.send_now(self._codec.encode(Hello(client=client)))
         while True:
-            for message in await self.receive():
+            messages = await self.receive()
+            for index, message in enumerate(messages):
                 if isinstance(message, Welcome):
                     self.welcome = message
+                    self._early = messages[index + 1 :]
                     return
                 if isinstance(message, Error):
                     raise CannotConnect(f"the broker refused us: {message.message}")
@@ -91,6 +94,9 @@ class Link:
             ConnectionRefusedByBroker: the connection ended, and we are not to come back.
             Lost: it ended otherwise.
         """
+        if self._early:
+            early, self._early = self._early, []
+            return early
         try:
             messages = self._codec.decode_broker(await self._connection.recv(decode=False))
         except ConnectionClosed:

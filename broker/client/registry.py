@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -25,14 +24,13 @@ from broker.topics import matches
 
 log = structlog.get_logger("edgestream.client")
 
-_matches = lru_cache(maxsize=4096)(matches)
-
 
 class Registry:
     """The subscribing half of a client.
 
     An event that answers a subscription carries the id of that `subscribe`; a live
-    one comes once for the connection, and goes to each subscription that it matches.
+    one comes once for the connection, and goes to each subscription that it matches, but
+    for those whose replay is not over: that tells them of it.
 
     Attributes:
         watched: what is called with the body of every live event of a topic, whether
@@ -127,16 +125,19 @@ class Registry:
         if subscription is None:
             return
         recovered = message.recovered
-        missed = subscription.stood if recovered is UNSET else not recovered
+        missed = subscription.begun if recovered is UNSET else not recovered
         if missed:
             log.info("events_missed", topic=subscription.topic)
         cursor = None if message.cursor is UNSET else message.cursor
         subscription.stands(cursor, missed=missed)
+        if recovered is UNSET and subscription.wish.replay == "none":
+            subscription.goes_live()
 
     def replayed(self, message: Replayed) -> None:
         subscription = self._by_id.get(message.id)
-        if subscription is not None and message.cursor is not UNSET:
-            subscription.reached(message.cursor)
+        if subscription is not None:
+            subscription.reached(None if message.cursor is UNSET else message.cursor)
+            subscription.goes_live()
 
     def unsubscribed(self, message: Unsubscribed) -> None:
         gone = self._leaving.pop(message.id, None)
@@ -147,7 +148,7 @@ class Registry:
         """The broker left events out, as their namespace's policy says."""
         key = None if message.key is UNSET else message.key
         for subscription in self._all.values():
-            if subscription.key in (None, key) and _matches(subscription.topic, message.topic):
+            if subscription.key in (None, key) and matches(subscription.topic, message.topic):
                 subscription.dropped += message.count
 
     def refused(self, id: int, error: Error) -> bool:
@@ -185,7 +186,7 @@ class Registry:
             if (
                 subscription.live
                 and subscription.group == group
-                and _matches(subscription.topic, message.topic)
+                and matches(subscription.topic, message.topic)
             ):
                 subscription.put(message, replayed=False)
 

@@ -48,6 +48,8 @@ class Subscription:
 
     Attributes:
         wish: what was asked for.
+        live: live events are for it. While it is told of the past, they are for others.
+        begun: it has had an event, or was live: after a loss it is not at its beginning.
         gaps: how often events were missed, because a reconnect could not resume.
         dropped: how many events the broker left out by its policy.
     """
@@ -68,6 +70,7 @@ class Subscription:
         self.id = 0
         self.live = False
         self.ended = False
+        self.begun = False
         self.cursor = None if wish.after is UNSET else wish.after
         self.resumable = self.key is not None and self.group is None
         self._size = buffer
@@ -165,6 +168,7 @@ class Subscription:
         """Buffer one event."""
         if self.ended:
             return
+        self.begun = True
         cursor = None if message.cursor is UNSET else message.cursor
         if cursor is not None:
             self.cursor = cursor
@@ -179,7 +183,6 @@ class Subscription:
 
     def stands(self, cursor: str | None, *, missed: bool) -> None:
         """The broker has confirmed it. `missed`: events were lost before that."""
-        self.live = True
         self.reached(cursor)
         if missed:
             self.gaps += 1
@@ -191,6 +194,10 @@ class Subscription:
     def stood(self) -> bool:
         """Whether the broker has ever confirmed it."""
         return self._standing.done()
+
+    def goes_live(self) -> None:
+        """The past has been told, or is not wanted."""
+        self.live = self.begun = True
 
     def reached(self, cursor: str | None) -> None:
         """The broker said where this subscription is."""

@@ -26,12 +26,15 @@ class Batch(Struct):
         expected: for each stream, the position of its last event as its head has it.
         origins: who published them: a connection, how many of the events are its own,
             and the last id that is answered with them; 0 where there is none.
+        repeats: who repeated what was accepted before, and may fail with this: a connection,
+            the publish's id and topic.
     """
 
     runs: list[list[Event]]
     ids: list[int]
     expected: dict[str, int]
     origins: list[tuple[Any, int, int]]
+    repeats: list[tuple[Any, int, str]] = []
 
     @property
     def events(self) -> list[Event]:

@@ -10,8 +10,8 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from broker.plugin import ConfigError, Duplicate, Event, Plugin, Rejected, Sender
-from plugins.agent import sessions, turns
+from broker.plugin import ConfigError, Duplicate, Event, Plugin, Rejected, Sender, Unattended
+from plugins.agent import questions, sessions, turns
 from plugins.agent.leases import ChatOptions, TurnLeases
 from plugins.agent.merging import compact, merge_tokens
 from plugins.agent.messages import CHAT, PREFIX
@@ -39,12 +39,16 @@ class ChatPlugin(Plugin[sessions.Session]):
     leases = True
     addressed = frozenset({PREFIX + "cancel"})
     closing = turns.CLOSING
+    work = questions.WORK
+    settling = questions.SETTLING
 
     def __init__(self, namespace: str, options: ChatOptions) -> None:
         if namespace != PREFIX.rstrip("."):
             raise ConfigError(f"namespaces.{namespace}", f"this plugin's topics are {PREFIX}*")
         super().__init__(namespace, options)
         self.compact_after = int(options.compact_after * 1000)
+        self.worker_wait = int(options.worker_wait * 1000)
+        self.start_limit = int(options.start_limit * 1000)
         self._presence = Presence()
         self._leases = TurnLeases(options, self._presence)
 
@@ -73,6 +77,10 @@ class ChatPlugin(Plugin[sessions.Session]):
         except Duplicate:
             self._note(head, event, before)
             raise
+        if event.topic in self.work:
+            full = len(head.untaken or ()) >= questions.MOST
+            if full or not self.attended(event.topic, event.key):
+                raise Unattended(event.topic, event.key)
 
     def apply(self, state: sessions.Session, event: Event) -> None:
         before = _owner(state, event)
@@ -90,8 +98,9 @@ class ChatPlugin(Plugin[sessions.Session]):
         for owner in (before, _owner(state, event)):
             if owner is None:
                 continue
-            if any(turn.owner.is_same(owner) for turn in state.open_turns()):
-                self._presence.matters(owner, key)
+            count = sum(turn.owner.is_same(owner) for turn in state.open_turns())
+            if count:
+                self._presence.matters(owner, key, count)
             else:
                 self._presence.settled(owner, key)
 
@@ -125,10 +134,27 @@ class ChatPlugin(Plugin[sessions.Session]):
             if turn.cancel is not None and turn.owner.is_same(sender)
         ]
 
+    # ------------------------------------------------------------- work
+
+    def untaken(self, state: sessions.Session) -> Iterable[Event]:
+        return () if state.untaken is None else state.untaken.values()
+
+    def preferred(self, state: sessions.Session) -> Sender | None:
+        return questions.preferred(state)
+
+    def load(self, worker: Sender) -> int:
+        """Its open turns."""
+        return self._presence.load(worker)
+
+    def unanswered(
+        self, state: sessions.Session, event: Event, now: int, *, tried: bool
+    ) -> Iterable[Event]:
+        return questions.unanswered(state, event, now, tried=tried)
+
     # ------------------------------------------------------------- what is kept
 
     def at_rest(self, state: sessions.Session) -> bool:
-        return not state.open_turns()
+        return not state.untaken and not state.open_turns()
 
     def snapshot(self, state: sessions.Session, since: int | None = None) -> Iterable[Event]:
         return sessions.snapshot(state, since)

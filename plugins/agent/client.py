@@ -141,6 +141,7 @@ class Turn:
         self.cancelled = asyncio.Event()
         self._running = running
         self._began = 0.0
+        self._receipt: Receipt | None = None
         started = TurnStarted(session_id, turn_id, agent_id, self.message_id)
         self._started = started
         self.delivery = Delivery(client, started)
@@ -159,21 +160,21 @@ class Turn:
 
     async def thinking(self, text: str) -> None:
         """What the agent is thinking."""
-        await self.delivery.send("thinking", Thinking(self.session_id, self.turn_id, text))
+        await self.delivery.say("thinking", Thinking(self.session_id, self.turn_id, text))
 
     async def progress(self, percent: float, message: str) -> None:
         """How far it is, from 0 to 100."""
-        await self.delivery.send(
+        await self.delivery.say(
             "progress", Progress(self.session_id, self.turn_id, percent, message)
         )
 
     async def action(self, action: Mapping[str, Any]) -> None:
         """Something for the front end to do."""
-        await self.delivery.send("action", Action(self.session_id, self.turn_id, dict(action)))
+        await self.delivery.say("action", Action(self.session_id, self.turn_id, dict(action)))
 
     async def suggestions(self, questions: Sequence[str]) -> None:
         """What the user may want to ask next. To be sent after the text."""
-        await self.delivery.send(
+        await self.delivery.say(
             "suggestions", Suggestions(self.session_id, self.turn_id, list(questions))
         )
 
@@ -221,9 +222,14 @@ class Turn:
 
     async def __aenter__(self) -> Self:
         self._began = self.clock()
+        self._receipt = await self.delivery.send("turnStarted", self._started)
         self._running[self.session_id, self.turn_id] = self
-        await self.delivery.send("turnStarted", self._started)
         return self
+
+    async def accepted(self) -> None:
+        """Wait until the broker knows that the turn has begun; or has refused it."""
+        if self._receipt is not None:
+            await self._receipt.settled()
 
     async def __aexit__(
         self,

@@ -22,7 +22,7 @@ from plugins.agent.messages import (
 log = structlog.get_logger("edgestream.agent")
 
 MAX_REPAIRS = 10
-"""A turn that needs more than so many is given up."""
+"""A turn that needs more than so many in a row, of which none was accepted, is given up."""
 
 STARTED, TOKEN, TOOL_STARTED = PREFIX + "turnStarted", PREFIX + "token", PREFIX + "toolCallStarted"
 
@@ -34,6 +34,7 @@ class Delivery:
         texts: the text of each token so far.
         tools_used: the name of each tool called so far.
         failure: why the broker refused a part of the turn for good, once it has.
+        repaired: how often the broker had lost a part of it.
     """
 
     def __init__(self, client: Client, started: TurnStarted) -> None:
@@ -43,14 +44,17 @@ class Delivery:
         self._client = client
         self._started = started
         self._text_ended = False
+        self._said = 0
         self._open_calls: dict[str, ToolCallStarted] = {}
-        self._repairs = 0
+        self.repaired = 0
+        self._in_vain = 0
         self._repaired_at = 0
+        self._repair: Receipt | None = None
         self._end_number = MAX_INT
         self._ended = False
         self._on_rejected = self._rejected  # bound once, not for each token
 
-    async def send(self, name: str, body: Body) -> None:
+    async def send(self, name: str, body: Body) -> Receipt:
         """Publish `body` on the chat topic `name`, as a part of the turn.
 
         Raises:
@@ -58,7 +62,16 @@ class Delivery:
             ClientError: there is no connection any more.
         """
         self.check()
-        await self._client.publish(PREFIX + name, body, on_rejected=self._on_rejected)
+        return await self._client.publish(PREFIX + name, body, on_rejected=self._on_rejected)
+
+    async def say(self, name: str, body: Body) -> None:
+        """`send` what has no name of its own: one is given to it, so that it can be repeated."""
+        self.check()
+        self._said += 1
+        name_of_its_own = f"{self._started.turnId}:{self._said}"
+        await self._client.publish(
+            PREFIX + name, body, dedupe=name_of_its_own, on_rejected=self._on_rejected
+        )
 
     async def send_text(self, text: str, *, is_last: bool) -> None:
         """Publish the next token. Raises as `send`."""
@@ -119,7 +132,7 @@ class Delivery:
             if not stale:
                 self._restore(error)
             if receipt.topic not in (STARTED, TOKEN):  # those are restored as a whole
-                self._publish(receipt.topic, receipt.message.body)
+                self._publish(receipt.topic, receipt.message.body, receipt.message.dedupe or None)
         elif error.code != "turn_closed" or receipt.number < self._end_number:
             self._give_up(error)  # what comes after the end needs no repair: that has all the text
 
@@ -128,16 +141,18 @@ class Delivery:
         expected = error.detail.get("expected")
         if isinstance(expected, int) and 0 <= expected < len(self.texts):
             self._count_repair(error)
-            self._repaired_at = self._repeat_text(expected).number
+            self._repair = self._repeat_text(expected)
+            self._repaired_at = self._repair.number
         else:
             self._give_up(error)
 
     def _restore(self, error: OperationRejected) -> None:
         """The broker lost the turn: begin it again, with all the text so far at once."""
         self._count_repair(error)
-        self._repaired_at = self._publish(STARTED, self._started).number
+        self._repair = self._publish(STARTED, self._started)
+        self._repaired_at = self._repair.number
         if self.texts:
-            self._repeat_text(0)
+            self._repair = self._repeat_text(0)
         for started in self._open_calls.values():
             self._publish(TOOL_STARTED, started)
 
@@ -151,14 +166,17 @@ class Delivery:
         return self._publish(TOKEN, body)
 
     def _count_repair(self, error: OperationRejected) -> None:
-        self._repairs += 1
+        last = self._repair
+        was_of_use = last is not None and last.done and last.error is None
+        self._in_vain = 1 if was_of_use else self._in_vain + 1
+        self.repaired += 1
         log.info("turn_repaired", turn=self._started.turnId, code=error.code)
-        if self._repairs > MAX_REPAIRS:
+        if self._in_vain > MAX_REPAIRS:
             self._give_up(error)
 
     def _give_up(self, error: OperationRejected) -> None:
         log.warning("turn_refused", turn=self._started.turnId, code=error.code, why=error.message)
         self.failure = error
 
-    def _publish(self, topic: str, body: object) -> Receipt:
-        return self._client.publish_now(topic, body, on_rejected=self._on_rejected)
+    def _publish(self, topic: str, body: object, dedupe: str | None = None) -> Receipt:
+        return self._client.publish_now(topic, body, dedupe=dedupe, on_rejected=self._on_rejected)

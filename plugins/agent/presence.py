@@ -16,28 +16,36 @@ class Presence:
     def __init__(self) -> None:
         self._connected: Counter[str] = Counter()
         self._left: dict[str, int] = {}
-        self._streams: dict[str, set[str]] = {}
+        self._streams: dict[str, Counter[str]] = {}
+        self._load: Counter[str] = Counter()
 
-    def matters(self, sender: Sender, key: str) -> None:
-        """The stream `key` depends on this sender."""
-        self._streams.setdefault(sender.identity, set()).add(key)
+    def matters(self, sender: Sender, key: str, times: int = 1) -> None:
+        """The stream `key` depends on this sender, in so many respects."""
+        identity = sender.identity
+        streams = self._streams.setdefault(identity, Counter())
+        self._load[identity] += times - streams[key]
+        streams[key] = times
 
     def settled(self, sender: Sender, key: str) -> None:
         """It does not any more."""
         identity = sender.identity
         streams = self._streams.get(identity)
         if streams is not None:
-            streams.discard(key)
+            self._load[identity] -= streams.pop(key, 0)
             if not streams:
-                del self._streams[identity]
+                del self._streams[identity], self._load[identity]
                 self._left.pop(identity, None)
+
+    def load(self, sender: Sender) -> int:
+        """In how many respects streams depend on it."""
+        return self._load.get(sender.identity, 0)
 
     def joined(self, sender: Sender) -> Iterable[str]:
         """It is connected. Returns the streams that depend on it."""
         identity = sender.identity
         self._connected[identity] += 1
         self._left.pop(identity, None)
-        return self._streams.get(identity, ())
+        return tuple(self._streams.get(identity, ()))
 
     def left(self, sender: Sender, now: int) -> Iterable[str]:
         """One connection of it is gone. Returns the streams that depend on it."""
@@ -46,7 +54,7 @@ class Presence:
         if self._connected[identity] > 0:
             return ()
         del self._connected[identity]
-        streams = self._streams.get(identity, ())
+        streams = tuple(self._streams.get(identity, ()))
         if streams:
             self._left[identity] = now
         return streams

@@ -103,16 +103,18 @@ class Session:
 
     Attributes:
         turns: by id.
-        ended: the ids of those that have ended, the oldest first.
-        messages: what was accepted beside turns, by topic and messageId, the oldest first.
+        ended: the ids of those that have ended, oldest first.
+        messages: what users said that is remembered, by topic and id, oldest first.
+        untaken: those of it that wait for a worker to start a turn, oldest first; or None.
     """
 
-    __slots__ = ("ended", "messages", "turns")
+    __slots__ = ("ended", "messages", "turns", "untaken")
 
     def __init__(self) -> None:
         self.turns: dict[str, Turn] = {}
         self.ended: tuple[str, ...] = ()
         self.messages: tuple[tuple[str, str], ...] = ()
+        self.untaken: dict[tuple[str, str], Event] | None = None
 
     def open_turns(self) -> list[Turn]:
         return [turn for turn in self.turns.values() if turn.ending is None]
@@ -142,10 +144,11 @@ def snapshot(session: Session, since: int | None = None) -> Iterator[Event]:
 
 
 def essence(session: Session) -> Iterator[Event]:
-    """The open turns, as events that can be folded to them again.
+    """What waits for a turn, and the open turns, as events that can be folded to them again.
 
     Of tool calls that are done, only what notices repeats is told.
     """
+    yield from (session.untaken or {}).values()
     for turn in session.open_turns():
         yield turn.shown[0]
         for id, name in (turn.tools or {}).items():
@@ -184,7 +187,7 @@ def _text(turn: Turn, time: int) -> Event:
         token=turn.text,
         tokenIndex=0,
         isLast=turn.is_last,
-        tokenCount=turn.next_index,
+        tokenCount=max(1, turn.next_index),  # the broker's own last one may be the only one
     )
     return Event.of(PREFIX + "token", turn.key, body, time, turn.owner)
 

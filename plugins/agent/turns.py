@@ -24,6 +24,7 @@ import msgspec
 from msgspec import UNSET
 
 from broker.plugin import BROKER, Duplicate, ErrorInfo, Event, Rejected, Sender
+from plugins.agent import questions
 from plugins.agent.messages import (
     PREFIX,
     Token,
@@ -109,7 +110,8 @@ def validate(session: Session, event: Event, away: Callable[[Sender], bool]) -> 
     body = event.body
     rule = RULES[event.topic]
     if rule.turn is MESSAGE:
-        if (event.topic, body.messageId) in session.messages:
+        message = event.topic, body.messageId
+        if message in session.messages or message in (session.untaken or ()):
             raise Duplicate
         return
     turn_id = body.turnId
@@ -157,9 +159,12 @@ def apply(session: Session, event: Event) -> None:
     rule = RULES[event.topic]
     if rule.apply is not None:
         turn_id = body.turnId
-        turn = None if turn_id is UNSET else session.turns.get(turn_id)
+        if turn_id is UNSET:
+            questions.settle(session, body.messageId)
+            return
+        turn = session.turns.get(turn_id)
         if turn is None:
-            return  # or its beginning is not retained any more
+            return  # its beginning is not retained any more
         turn.seen = event.time
         if rule.owned and not turn.owner.is_same(event.sender) and event.sender is not BROKER:
             turn.owner = event.sender
@@ -168,7 +173,9 @@ def apply(session: Session, event: Event) -> None:
             _end(session, turn, event)
     elif rule.turn is NEW:
         session.turns.setdefault(body.turnId, Turn(event))  # it may be folded again
+        questions.settle(session, body.messageId)
     elif rule.turn is MESSAGE:
+        questions.ask(session, event)
         _remember(session, (event.topic, body.messageId))
 
 
@@ -208,8 +215,11 @@ def _token(turn: Turn, event: Event) -> None:
     turn.is_last = body.isLast
 
 
-def _token_again(turn: Turn, event: Event) -> None:
-    if event.body.tokenIndex == turn.next_index:  # or it is folded again
+def _any_token(turn: Turn, event: Event) -> None:
+    if event.sender is BROKER:
+        turn.is_last = True  # it ends the text, and takes no index from its publisher
+        turn.write("")
+    elif event.body.tokenIndex == turn.next_index:  # or it is folded again
         _token(turn, event)
 
 
@@ -274,7 +284,7 @@ RULES: dict[str, Rule] = {
     for topic, rule in {
         # topic               the turn        owned   named by          what it changes
         "turnStarted": Rule(NEW, False, None, None),
-        "token": Rule(OPEN, True, _token_repeats, _token_again),
+        "token": Rule(OPEN, True, _token_repeats, _any_token),
         "toolCallStarted": Rule(OPEN, True, _tool_start_repeats, _tool_start),
         "toolCallCompleted": Rule(OPEN, True, _tool_end_repeats, _tool_end),
         "turnCompleted": Rule(OPEN, True, _end_repeats, _complete, ends=True),

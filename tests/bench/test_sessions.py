@@ -1,6 +1,5 @@
 """Loads for real, but small: what the generator finds, never how fast."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -11,10 +10,13 @@ from bench import environment
 from bench.generator import measure
 from bench.plan import Measured, Part, Times
 from bench.scenarios.flood import bystander
-from bench.systems import EDGESTREAM, NAIVE, RIVALS, SINK, System, running
+from bench.systems import EDGESTREAM, NAIVE, NATS, RIVALS, SINK, SOCKETIO, System, running
 
 RELAY = Path(__file__).with_name("unfaithful_relay.py")
-TIMES = Times(seconds=0.25, warmup=0.05, drain=0.5)
+TIMES = Times(seconds=0.25, warmup=0.05, drain=10.0)
+IMPATIENT = replace(TIMES, drain=0.5)
+"""Where tokens are missing for good."""
+
 PACED = Part(sessions=4, publishers=4, rate=400)
 FLOOD = Part(sessions=3, publishers=3, buffer=16_384)
 
@@ -32,12 +34,12 @@ def load(system: System, *parts: Part) -> Measured:
         return measure(parts, system, at, TIMES)
 
 
-def unfaithful(fault: str) -> System:
-    return System(
-        name=fault,
-        command=(sys.executable, str(RELAY), fault, "{port}"),
-        environ={"PYTHONPATH": os.fspath(RELAY.parents[2])},
-    )
+def unfaithful(fault: str, piece: int = 0) -> System:
+    """Of every protocol, by its path; `piece` is the most that a frame of NATS' holds."""
+    return System(name=fault, command=(sys.executable, str(RELAY), fault, "{port}", f"{piece}"))
+
+
+PROTOCOLS = [NAIVE, SOCKETIO, NATS]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,19 @@ def test_writes_may_split_events_anywhere(piece: int) -> None:
     assert measured.parts["load"].received > 100
 
 
+@pytest.mark.parametrize("read", [1, 3, 65_536])
+@pytest.mark.parametrize("piece", [1, 13, 0])
+def test_protocols_may_be_split_anywhere(read: int, piece: int) -> None:
+    """Socket.IO's by the reads, NATS' by the frames, too; arrays as well as single publishes."""
+    with running(unfaithful("none", piece)) as at:
+        for system, batch in ((SOCKETIO, 2), (NATS, 1)):
+            part = replace(PACED, read=read, batch=batch, sessions=2, publishers=1)
+            measured = measure([part], system, at, TIMES)
+
+            assert measured.problems == []
+            assert measured.parts["load"].received > 50
+
+
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
@@ -111,15 +126,17 @@ def test_writes_may_split_events_anywhere(piece: int) -> None:
         ("reorder", "repeated or late"),
         ("alter", "says"),
         ("misdeliver", "got a token of"),
+        ("mislabel", "got a token of"),
     ],
 )
 def test_a_fault_fails_the_run(fault: str, told: str) -> None:
-    """Each way of not delivering a token exactly once, in order, is told."""
-    shared = [replace(PACED, subscribe="one")] if fault != "misdeliver" else []
+    """Each way of not delivering a token exactly once, in order, is told, in each protocol."""
     with running(unfaithful(fault)) as at:
-        for part in [PACED, *shared]:
-            measured = measure([part], NAIVE, at, TIMES)
-            assert any(told in problem for problem in measured.problems)
+        for system in PROTOCOLS:
+            for subscribe in ("each", "one"):
+                part = replace(PACED, subscribe=subscribe)
+                measured = measure([part], system, at, IMPATIENT)
+                assert any(told in problem for problem in measured.problems), (system.name, part)
 
 
 def test_a_system_that_ends_fails_the_run() -> None:
@@ -127,4 +144,12 @@ def test_a_system_that_ends_fails_the_run() -> None:
     with running(NAIVE) as at:
         pass
 
-    assert measure([PACED], NAIVE, at, TIMES).problems
+    assert measure([PACED], NAIVE, at, IMPATIENT).problems
+
+
+def test_what_is_under_way_is_bounded() -> None:
+    """A flood with a window waits for what it sent, and still is one."""
+    measured = load(SINK, replace(FLOOD, window=3))
+
+    assert measured.problems == []
+    assert measured.parts["load"].received > 100

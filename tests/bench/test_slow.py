@@ -1,16 +1,32 @@
 """The slow reader's account notices what is lost, repeated, altered or late."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from bench.slow import figures, runs
+from bench.plan import Times
+from bench.slow import figures, link
 from bench.slow.account import Account
 from bench.slow.dialects import Answer, Edgestream, Event, Nats, Opened, SocketIO, Standing
-from bench.slow.link import slow_link
-from bench.slow.plan import TICK, TICKS, TOPIC, Load, Published, Received, piece, session, token
+from bench.slow.measure import measure
+from bench.slow.plan import (
+    TICK,
+    TICKS,
+    TOPIC,
+    Load,
+    Published,
+    Received,
+    Way,
+    piece,
+    session,
+    token,
+)
 from bench.slow.plan import tick as tick_body
+from bench.systems import EDGESTREAM, SYSTEMS
+
+NOWHERE = (None, None)
+"""On any core."""
 
 LOAD = Load(sessions=2, rate=10, ticks=4, seconds=3, drain=2)
 
@@ -211,14 +227,30 @@ def test_socketio_asks_for_signs_of_life() -> None:
     assert said == [Opened(), Standing(), Event("t", "k", {}), Answer("3")]
 
 
-def test_a_reader_that_reads_slowly_gets_all_of_edgestream() -> None:
-    """End to end, with the real processes: the text is exact, though the link is too slow."""
-    load = Load(sessions=2, rate=100, ticks=20, seconds=1, drain=5)
-    with slow_link(256, paced=True) as link:
-        run = runs.once("edgestream", "plain", 0, load, link)
+@pytest.mark.parametrize("transport", ["tls", "nginx"])
+def test_every_system_is_measured_at_once(transport: Literal["tls", "nginx"]) -> None:
+    """With the real processes, those that are installed; so little that all of it comes."""
+    systems = [system for system in SYSTEMS.values() if system.installed()]
+    found = measure(systems, Way(transport=transport), Times(seconds=0.3, drain=5.0), NOWHERE)
 
-    assert run.received.problems == run.published.problems == []
-    assert run.received.ended == ""
-    assert run.figures["text %"] == 100
-    assert run.figures["ticks lost"] == 0
-    assert "throttled reader" in link.about
+    for system, measured in zip(systems, found, strict=True):
+        if measured.problems == ["not measured: there is no nginx"]:
+            pytest.skip("there is no nginx")
+        assert measured.problems == [], system.name
+        assert measured.more.received.problems == measured.more.published.problems == []
+        assert measured.more.figures["text %"] == 100, system.name
+        assert measured.more.figures["ticks lost"] == 0
+
+
+def test_a_reader_that_reads_slowly_gets_all_of_edgestream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where no network namespace is permitted, and the link is too slow; and it is said."""
+    monkeypatch.setattr(link.shutil, "which", lambda name: None)
+    (measured,) = measure([EDGESTREAM], Way(), Times(seconds=1.0, drain=10.0), NOWHERE)
+
+    assert measured.problems == []
+    assert measured.more.received.ended == ""
+    assert measured.more.figures["text %"] == 100
+    assert measured.more.received.merged > 0
+    assert "throttled reader" in measured.more.link

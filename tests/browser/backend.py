@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 Message = dict[str, Any]
 ANSWERED_WITHIN = 10.0
-QUESTIONS = {"topic": "agent.chat.userMessage"}
+QUESTIONS = {"topic": "agent.chat.userMessage", "group": "workers"}
 
 
 class RefusedError(Exception):

@@ -1,7 +1,5 @@
 """The page: asking, sharing an address, failing to send, scrolling."""
 
-import json
-
 import pytest
 from playwright.async_api import expect
 
@@ -97,17 +95,17 @@ async def test_other_sessions_stay_out(page, open_chat, site, agent):
     await expect(other.locator(".turn")).to_have_count(0)
 
 
-async def test_a_refused_question_can_be_sent_again(site, browser, agent):
+async def test_a_question_that_nobody_is_there_for_can_be_sent_again(start, open_chat, work):
     """Its reason is told; once there is an agent, the same message goes through."""
-    page = await browser.new_page()
-    await page.route_web_socket("**/ws/chat", refusing_the_first_publish)
-    await page.goto(site.url)
+    site = await start(namespaces={"agent.chat": {"options": {"worker_wait": 0.05}}})
+    page = await open_chat(site.url)
     await ask(page, "Anyone there?")
     row = page.locator(".user")
     await expect(row).to_have_attribute("data-state", "failed")
     await expect(row.locator(".problem")).to_contain_text("No agent is available right now.")
     await expect(row.locator(".problem")).to_have_attribute("data-code", "no_worker")
 
+    agent = await work(site)
     await row.get_by_role("button", name="Try again").click()
     question = await agent.question()
     assert question["text"] == "Anyone there?"
@@ -117,21 +115,23 @@ async def test_a_refused_question_can_be_sent_again(site, browser, agent):
     await expect(row).to_have_count(1)
 
 
-def refusing_the_first_publish(socket):
-    """As a broker does to which no worker has come yet."""
-    server = socket.connect_to_server()
-    refused = []
-
-    def pass_on(data):
-        operation = json.loads(data)
-        if not refused and "publish" in data:
-            refused.append(operation)
-            reason = {"code": "no_worker", "message": "nobody came", "retryable": True}
-            socket.send(json.dumps({"op": "error", "id": operation["id"], **reason}))
-        else:
-            server.send(data)
-
-    socket.on_message(pass_on)
+async def test_a_question_that_no_agent_takes_up_can_be_asked_again(start, open_chat, work):
+    """The broker gives it up: the page says so, and offers to ask anew."""
+    site = await start(namespaces={"agent.chat": {"options": {"start_limit": 0.05}}})
+    silent = await work(site)
+    page = await open_chat(site.url)
+    await ask(page, "Anyone there?")
+    first = await silent.question()
+    row = page.locator(".user").first
+    await expect(row).to_have_attribute("data-state", "unanswered")
+    await expect(row.locator(".problem")).to_contain_text("The agent did not respond.")
+    await row.get_by_role("button", name="Try again").click()
+    again = await silent.question()
+    assert again["text"] == first["text"]
+    turn = Turn(silent, again)
+    await turn.started()
+    await turn.completed(fullText="Yes.")
+    await state(page, "done")
 
 
 @pytest.mark.parametrize("length", [300_000, 1_100_000])

@@ -204,6 +204,21 @@ async def test_subscribe_json(site: Any) -> None:
         assert event == {"topic": "workflow.b", "key": "k", "body": {"n": 1}}
 
 
+async def test_subscribe_in_a_group(site: Any) -> None:
+    """Of two that share a group, each has every other event."""
+    words = "subscribe", "workflow.a", "--json", "--group", "g", "--url", site.server(None)
+    async with (
+        started(*words) as one,
+        started(*words) as two,
+        connect(site.server(None)) as client,
+    ):
+        await subscribed(site, 2)
+        for n in range(4):
+            await client.publish("workflow.a", n)
+        got = [json.loads(await line(process))["body"] for process in (one, two, one, two)]
+        assert sorted(got) == [0, 1, 2, 3]
+
+
 async def test_subscribe_in_colours(site: Any) -> None:
     """On a terminal the parts are told apart by colour; NO_COLOR turns that off."""
     for environment, coloured in ({}, True), ({"NO_COLOR": "1"}, False):

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -19,6 +20,7 @@ from broker.messages import (
     Hello,
     Limits,
     Publish,
+    Replayed,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -147,7 +149,10 @@ class Stub:
                     assert isinstance(message.id, int)
                     last = message.id
             elif isinstance(message, Subscribe):
-                answers.append(Subscribed(message.id))
+                resumes = message.after is not UNSET
+                answers.append(Subscribed(message.id, recovered=resumes or UNSET))
+                if resumes or message.replay != "none":
+                    answers.append(Replayed(message.id))
             elif isinstance(message, Unsubscribe):
                 answers.append(Unsubscribed(message.id))
         if last:

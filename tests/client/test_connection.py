@@ -7,7 +7,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from broker.client import CannotConnect, ClientClosed, ConnectionRefusedByBroker, connect
-from broker.messages import Error, Goodbye, Hello, Ping, Publish
+from broker.messages import Error, Goodbye, Hello, Ping, Publish, Welcome
 
 from .conftest import Time
 from .stub import HEARTBEAT_MS, Peer, Stub, event, until
@@ -30,6 +30,22 @@ async def test_a_client_says_who_it_is_and_stays_it(stub: Stub, time: Time) -> N
     assert request is not None
     assert request.path == "/ws"
     assert request.headers["Authorization"] == "Bearer t"
+
+
+async def test_what_comes_with_the_welcome_is_heard(stub: Stub) -> None:
+    """A broker that owes something to this client says it in the same message."""
+
+    async def instead(peer: Peer) -> bool:
+        await peer.send(Welcome("stub", [], HEARTBEAT_MS, stub.limits), event("open.a", 1))
+        await peer.connection.wait_closed()
+        return True
+
+    stub.instead = instead
+    heard: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    client = connect(stub.url)
+    client.watch("open.a", heard.set_result)
+    async with client:
+        assert await heard == {"n": 1}
 
 
 async def test_a_given_secret_is_used(stub: Stub) -> None:

@@ -25,7 +25,7 @@ async def at_once(seconds: float) -> None:
 async def agent(url: str, sleep: demo.Sleep = at_once) -> AsyncIterator[asyncio.Task[None]]:
     """A demo agent that is online."""
     async with connect(url) as client, client.subscribe("agent.status", demo.AGENT) as status:
-        task = asyncio.create_task(DemoAgent(client, 1000, sleep=sleep).run())
+        task = asyncio.create_task(DemoAgent(1000, sleep=sleep).worker.run(client))
         while (await anext(status)).body["status"] != "online":
             pass
         yield task

@@ -94,6 +94,38 @@ async def test_a_subscription_is_not_live_before_it_stands(stub: Stub) -> None:
         stub.held = False
 
 
+async def test_a_subscription_is_not_live_before_its_replay_is_over(stub: Stub) -> None:
+    """What another one of the connection still gets is told in the replay as well."""
+    async with connect(stub.url) as client, client.subscribe("open.a") as old:
+        peer = stub.peers[0]
+        stub.held = True
+        new = client.subscribe("open.>", replay="history")
+        await peer.next(Subscribe)
+        id = (await peer.next(Subscribe)).id
+        replayed = [event("open.a", 1, sub=id), event("open.a", 2, sub=id)]
+        await peer.send(Subscribed(id), event("open.a", 2), *replayed, Replayed(id))
+        await peer.send(event("open.a", 3))
+        assert await take(new, 3) == [1, 2, 3]
+        assert await take(old, 2) == [2, 3]
+        stub.held = False
+
+
+async def test_a_replay_that_never_began_leaves_no_gap(stub: Stub, time: Time) -> None:
+    """Cut before the first event of its replay, a subscription has missed nothing."""
+    stub.held = True
+    async with connect(stub.url, sleep=time.sleep, random=no_wait) as client:
+        events = client.subscribe("open.>", "k", replay="history")
+        peer = await stub.peer()
+        await peer.send(Subscribed((await peer.next(Subscribe)).id))
+        peer.hang_up()
+        peer = await stub.peer(1)
+        id = (await peer.next(Subscribe)).id
+        await peer.send(Subscribed(id), event("open.a", 1, key="k", sub=id), Replayed(id))
+        assert not (await anext(events)).after_gap
+        assert events.gaps == 0
+        stub.held = False
+
+
 async def test_a_refused_subscription_raises(stub: Stub) -> None:
     """The broker's error comes out of the iterator, and of `async with`."""
     stub.held = True

@@ -184,7 +184,7 @@ class Judge:
     Attributes:
         seen: how many publishes came.
         forget: what to lose of the turn before which publish.
-        completed: the turn's end, once accepted.
+        completed: the turn's end, as it was accepted last.
     """
 
     def __init__(self, forget: dict[int, str]) -> None:
@@ -197,8 +197,7 @@ class Judge:
         loss = self.forget.get(self.seen)
         turn = self.session.turns.get("t")
         if loss == "turn":
-            self.session = sessions.Session()
-            self.completed = None
+            self.session = sessions.Session()  # what was acknowledged to the end needs no repair
         elif loss == "tokens" and turn is not None and self.completed is None:
             turn.next_index //= 2
         self.seen += 1

@@ -30,7 +30,7 @@ class Peer:
     """One connection. What was read and not asked for yet waits in `inbox`, in order.
 
     Attributes:
-        frames: how many WebSocket messages came.
+        frames, bytes: how many WebSocket messages came, and their payloads.
         pings: how many `op: ping` came; they are in no inbox.
     """
 
@@ -39,6 +39,7 @@ class Peer:
         self.codec = codec
         self.inbox: list[Message] = []
         self.frames = 0
+        self.bytes = 0
         self.pings = 0
         self.welcome: Message = {}
         self._last_id = 0
@@ -73,6 +74,7 @@ class Peer:
         async with asyncio.timeout(PATIENCE):
             data = await self.socket.recv(decode=False)
         self.frames += 1
+        self.bytes += len(data)
         whole = DECODE[self.codec](data)
         for message in whole if isinstance(whole, list) else [whole]:
             if message["op"] == "ping":

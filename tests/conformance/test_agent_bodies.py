@@ -12,8 +12,14 @@ async def open_turn(peer, session="s", turn="t"):
 
 async def test_every_good_body_is_accepted(site, codec):
     """Each topic, with only its required fields, then with its optional ones; unchanged."""
-    async with connect(site.ws, codec) as peer, connect(site.ws) as reader:
+    async with (
+        connect(site.ws, codec) as peer,
+        connect(site.ws) as reader,
+        connect(site.ws) as worker,
+    ):
         await reader.subscribe(CHAT + "*")
+        for topic in ("userMessage", "userAudio"):
+            await worker.subscribe(CHAT + topic, group="workers")
         for session, extra in (
             ("s", {}),
             ("s2", OPTIONAL),

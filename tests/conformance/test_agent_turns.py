@@ -184,7 +184,7 @@ async def test_an_error_in_a_pipeline_fails_alone(peer):
 @pytest.mark.parametrize("codec", ["json"])
 async def test_repeated_messages_of_users(peer):
     """A messageId is accepted once in its session; elsewhere it is another message."""
-    await peer.subscribe(CHAT + "userMessage")
+    await peer.subscribe(CHAT + "userMessage", group="workers")
     message = {"sessionId": "s", "messageId": "m", "text": "hi"}
     for _ in range(3):
         await peer.publish(CHAT + "userMessage", message)

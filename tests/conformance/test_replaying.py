@@ -207,3 +207,21 @@ async def test_time_is_acceptance_in_ms(open_peer):
     live = await open_peer.get("event")
     [replayed], _ = await open_peer.replay("workflow.b")
     assert replayed["time"] == live["time"] > 1_500_000_000_000
+
+
+async def test_live_events_wait_until_every_namespace_is_replayed(site, codec):
+    """Of a pattern that spans namespaces, a quiet one's replay is through long before a large
+    one's: what comes meanwhile comes behind `replayed`, when the subscription is live."""
+    async with connect(site.server(None), codec) as publisher:
+        for n in range(100):
+            await publisher.publish("workflow.a", {"n": n, "pad": "x" * 20_000}, key="k")
+        await publisher.publish("agent.status", status("a"))
+        async with connect(site.server(None), codec) as reader:
+            id = await reader.ask("subscribe", topic=">", replay="history")
+            first = await reader.get("event")
+            assert first["sub"] == id
+            await publisher.publish("agent.status", status("a", "busy"))
+            await reader.get("replayed", id=id)
+            assert [m for m in reader.inbox if m["op"] == "event" and "sub" not in m] == []
+            live = await reader.get("event", topic="agent.status", body=status("a", "busy"))
+            assert "sub" not in live

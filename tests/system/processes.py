@@ -16,20 +16,28 @@ PATIENCE = 30.0
 
 @dataclass
 class Running:
-    """A broker that listens."""
+    """A broker that listens.
+
+    Attributes:
+        said: gives what it said on standard error, once it has ended.
+    """
 
     process: Process
     port: int
+    said: "asyncio.Task[tuple[bytes, bytes]]"
 
     def url(self, path: str) -> str:
         return f"ws://127.0.0.1:{self.port}{path}"
 
 
 @asynccontextmanager
-async def serving(*words: str, **environ: str) -> AsyncIterator[Running]:
-    """`edgestream serve` with `words`, on a free port; in the end it stops in good order."""
+async def serving(*words: str, module: str = "broker", **environ: str) -> AsyncIterator[Running]:
+    """`edgestream serve` with `words`, on a free port; in the end it stops in good order.
+
+    It runs as `module`, where that is another way to start it.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "broker", "serve", "--port", "0", *words),
+        *(sys.executable, "-m", module, "serve", "--port", "0", *words),
         cwd=ROOT,
         stderr=PIPE,
         env={**os.environ, "EDGESTREAM_LOGGING__FORMAT": "json", **environ},
@@ -38,7 +46,7 @@ async def serving(*words: str, **environ: str) -> AsyncIterator[Running]:
         async with asyncio.timeout(PATIENCE):
             port = await _port(process)
         rest = asyncio.create_task(process.communicate())
-        yield Running(process, port)
+        yield Running(process, port, rest)
         if process.returncode is None:
             process.terminate()
             async with asyncio.timeout(PATIENCE):

@@ -36,7 +36,7 @@ class Site:
     def client(self, path: str) -> Client:
         """A client that comes in through nginx, as soon as that listens."""
         url = f"ws://127.0.0.1:{self.port}{path}"
-        return connect(url, wait=True, sleep=lambda seconds: asyncio.sleep(0.01))
+        return connect(url, wait=True, random=lambda: 0.02)
 
 
 def example(folder: Path, port: int, chat: Running, bas: Running) -> str:

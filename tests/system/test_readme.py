@@ -1,9 +1,14 @@
-"""The README's examples run as printed."""
+"""The README's examples, and the worker's of docs/workers.md, run as printed."""
 
 import asyncio
 import re
+import signal
 import sys
 from pathlib import Path
+
+import pytest
+
+from broker.client import connect
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,3 +50,38 @@ async def test_the_examples_run_as_printed(site, monkeypatch):
     assert said == b"sent: Namespaces keep floods apart.\n"
     assert heard == b"Namespaces keep floods apart.\ntools: ['search']\n"
     assert (publisher.returncode, subscriber.returncode) == (0, 0)
+
+
+def documented_worker() -> str:
+    text = (ROOT / "docs/workers.md").read_text("utf-8")
+    found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("code", "answer", "end"),
+    [
+        (example("worker"), "You said: Hello there! ", signal.SIGKILL),
+        (documented_worker(), "Hello there! ", signal.SIGTERM),
+    ],
+    ids=["readme", "workers.md"],
+)
+async def test_a_worker_runs_as_printed(site, code, answer, end):
+    """It answers what a user says; the one that is told to stop says goodbye."""
+    async with (
+        asyncio.timeout(30),
+        connect(site.ws) as user,
+        user.subscribe("agent.status") as status,
+        user.subscribe("agent.chat.turnCompleted") as ends,
+    ):
+        worker = await run(code, site.broker.port)
+        assert (await anext(status)).body["status"] == "online"
+        message = {"sessionId": "s", "messageId": "m", "text": "Hello there!"}
+        await user.publish("agent.chat.userMessage", message)
+        assert (await anext(ends)).body["fullText"] == answer
+        worker.send_signal(end)
+        await worker.communicate()
+        if end is signal.SIGTERM:
+            assert worker.returncode == 0
+            assert (await anext(status)).body["status"] == "offline"

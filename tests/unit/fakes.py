@@ -16,10 +16,11 @@ from broker.errors import Rejected
 from broker.ingress import Ingress, Intake
 from broker.messages import Publish
 from broker.namespace import Namespace
-from broker.outbox import Outbox
+from broker.outbox import Outbox, Receipts
 from broker.plugin import Event, Sender
 from broker.queue import Queue
 from broker.replay import Replay, ReplayEnd, Snapshot, Subscription
+from broker.work import Worker
 from plugins.open import OpenOptions, OpenPlugin
 
 SENDER = Sender("anonymous", None, "c1")
@@ -28,8 +29,8 @@ SENDER = Sender("anonymous", None, "c1")
 class FakeClock:
     """Time that stands still until it is moved."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
 
     def unix_ms(self) -> int:
         return int(self.now * 1000)
@@ -43,6 +44,7 @@ class FakeWire:
 
     def __init__(self) -> None:
         self.writable = True
+        self.open = True
         self.sent: list[list[dict[str, Any]]] = []
         self.closed: list[int] = []
         self.held: set[str] = set()
@@ -70,6 +72,7 @@ class FakeWire:
 
     def close(self, code: int, reason: str) -> None:
         self.closed.append(code)
+        self.open = False
 
     def hold(self, reason: str) -> None:
         self.held.add(reason)
@@ -116,6 +119,9 @@ class FakePublisher:
         self.holds = 0
         self.told: list[dict[str, Any]] = []
         self.ingress = Ingress(self)
+        self.wire = FakeWire()
+        self.outbox = Outbox(JSON, self.wire, lambda outbox: None, lambda outbox: None)
+        self.outbox.receipts.append(self.ingress.receipts)
 
     principal: Principal = ANONYMOUS
     codec: Codec = JSON
@@ -130,6 +136,25 @@ class FakePublisher:
     def acknowledge(self) -> None:
         pass
 
+    def defer(self, receipts: Receipts) -> None:
+        self.outbox.defer(receipts)
+
+    def forget(self, receipts: Receipts) -> None:
+        self.outbox.forget(receipts)
+
+    def sent(self) -> list[dict[str, Any]]:
+        """What has been written to its socket since this was asked last."""
+        self.outbox.flush()
+        while not self.outbox.empty:
+            self.outbox.flush()
+        messages = self.wire.messages
+        self.wire.sent.clear()
+        return messages
+
+    @property
+    def worker(self) -> Worker:
+        return Worker(self.sender, self.outbox)
+
     def hold(self, intake: Intake) -> None:
         self.holds += 1
 
@@ -141,6 +166,22 @@ class FakePublisher:
 
     def reads(self, fanout: Any, event: Event) -> bool:
         return False
+
+
+class CountingEngine:
+    """The memory engine, and how many of its events were read again."""
+
+    def __init__(self) -> None:
+        self._engine = MemoryEngine(config.History(events=200_000))
+        self.read_again = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def read(self, key: str, after: int, limit: int) -> Sequence[Event]:
+        events = self._engine.read(key, after, limit)
+        self.read_again += len(events)
+        return events
 
 
 class LateEngine:
@@ -168,7 +209,8 @@ class LateEngine:
         self._delivered, self._failed = delivered, failed
 
     def restore(self, fold: Callable[[Sequence[Event]], None]) -> None:
-        pass
+        for events in self.events.values():
+            fold(events)
 
     def close(self) -> None:
         pass
@@ -254,7 +296,7 @@ class Reader:
         self.source = source or namespace()
         self.wire = FakeWire()
         self.touched = False
-        self.outbox = Outbox(JSON, self.wire, self.touch)
+        self.outbox = Outbox(JSON, self.wire, self.touch, Outbox.go_on)
         self.queue = Queue(self.outbox, JSON, self.source.retained, weight)
         self.standing: dict[tuple[str, str | None], Subscription] = {}
         self.last_id = 0
@@ -287,6 +329,7 @@ class Reader:
 
     def flush(self) -> None:
         self.touched = False
+        self.source.retained.begin_turn()
         self.outbox.flush()
 
     def drain(self) -> None:

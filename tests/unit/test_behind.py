@@ -1,10 +1,9 @@
 """Readers that are behind, and what they may cost the others: memory, and turns of the loop."""
 
-from broker.config import History
-from broker.engines.memory import MemoryEngine
 from broker.queue import STRICT_BYTES
+from broker.replay import History, Replay, ReplayEnd
 
-from .fakes import FakePublisher, Reader, namespace, publish, say
+from .fakes import CountingEngine, FakePublisher, Reader, namespace, publish, say
 
 
 def test_nothing_is_kept_for_who_is_closed():
@@ -18,25 +17,9 @@ def test_nothing_is_kept_for_who_is_closed():
     assert reader.queue._size < STRICT_BYTES + 40_000
 
 
-class Counting:
-    """An engine, and how many of its events were read again."""
-
-    def __init__(self):
-        self._engine = MemoryEngine(History(events=200_000))
-        self.read_again = 0
-
-    def __getattr__(self, name):
-        return getattr(self._engine, name)
-
-    def read(self, key, after, limit):
-        events = self._engine.read(key, after, limit)
-        self.read_again += len(events)
-        return events
-
-
 def test_what_others_said_is_not_read_through_in_one_turn():
     """A reader of little that is behind does not hold the loop while it looks for it."""
-    counting = Counting()
+    counting = CountingEngine()
     source = namespace(engine=counting, queue={"messages": 200_000})
     reader = Reader(source)
     reader.subscribe("workflow.rare", None)
@@ -56,3 +39,27 @@ def test_what_others_said_is_not_read_through_in_one_turn():
         turns.append(counting.read_again - before)
     assert reader.wire.messages[-1]["body"] == "last"
     assert max(turns) <= 10_000
+
+
+def test_a_history_that_is_let_go_while_it_is_told_closes():
+    """Going on with what is left would be a gap that nobody is told of: it is 4108, to resume."""
+    source = namespace(history={"events": 2000})
+    publisher = FakePublisher()
+    numbers = iter(range(10_000))
+
+    def publish_some(count):
+        say(source, publisher, *[publish("workflow.a", next(numbers), key="k")
+                                 for _ in range(count)])  # fmt: skip
+
+    publish_some(1900)
+    reader = Reader(source)
+    wish = reader.subscribe("workflow.a", "k")
+    reader.queue.replay(Replay(wish, History(wish), ReplayEnd(wish.id, 1), None))
+    publish_some(300)  # what is let go before the first of it is told, is no part of it
+    reader.flush()
+    told = [message["body"] for message in reader.wire.messages]
+    assert told == list(range(told[0], told[0] + len(told)))
+    assert 0 < told[0] < told[-1] < 1000
+    publish_some(3000)
+    reader.flush()
+    assert reader.wire.closed == [4108]

@@ -204,6 +204,19 @@ def test_ended_turns_leave_nothing_behind():
     assert not chat.timers.waiting
 
 
+def test_a_token_behind_the_brokers_own_last_one_is_refused():
+    """It has the same index, and another text: an ack would say that it was accepted."""
+    chat = Chat()
+    owner = chat.connect("c1")
+    chat.say(owner, START, token(0), CANCEL)
+    chat.timers.pass_(11)
+    assert chat.told()[-2:] == [("token", ""), ("turnCompleted", "cancelled")]
+    chat.say(owner, token(1, 1))
+    assert owner.errors == [(1, "turn_closed")]
+    chat.say(owner, token(0, 2))
+    assert len(owner.errors) == 1
+
+
 def test_an_agent_is_offline_when_its_last_connection_is_lost():
     """For longer than the grace period; `offline` of one among several only detaches it."""
     timers = Timers()

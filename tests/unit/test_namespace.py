@@ -1,13 +1,14 @@
 """A namespace on an engine that commits later: its head, what is committed, what fails."""
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.agent.chat import ChatPlugin
 from plugins.agent.leases import ChatOptions
 
-from .fakes import FakePublisher, LateEngine, Timers, namespace, publish, say
+from .fakes import FakeClock, FakePublisher, LateEngine, Timers, namespace, publish, say
 
 TURN = {"sessionId": "s", "turnId": "t", "agentId": "a"}
 START = publish("agent.chat.turnStarted", TURN)
@@ -97,6 +98,10 @@ def test_a_repeat_of_what_is_not_committed_waits_for_it():
     target.engine.commit(9)
     assert (publisher.acked, other.acked) == (1, 1)
     assert other.errors == []
+    say(target, publisher, token(1, 2))
+    say(target, other, token(1, 2))
+    target.engine.fail()
+    assert (publisher.errors, other.errors) == ([(2, "internal")], [(2, "internal")])
 
 
 def test_a_dedupe_name_on_its_way_is_taken():
@@ -255,3 +260,20 @@ def test_a_turn_without_its_beginning_is_left_out():
     again.engine.restore = lambda fold: fold(rest)
     again.restore()
     assert told(again) == []
+
+
+@pytest.mark.parametrize("more", [[], [publish("agent.chat.cancel", TURN)]])
+def test_a_clock_that_was_ahead_makes_no_turn_longer(more):
+    """Before the restart, the machine's clock was a day ahead: what is stored is from the
+    future. Its turns end in time all the same, stalled or cancelled, while their owner is there."""
+    engine, owner = LateEngine(), FakePublisher()
+    target = chat(engine)
+    say(target, owner, START, *more)
+    engine.commit()
+    timers = Timers(FakeClock(now=1000.0 - 86_400))
+    target = namespace(ChatPlugin("agent.chat", ChatOptions()), engine, timers)
+    target.restore()
+    target.leases.join(owner)
+    timers.pass_(121)
+    engine.commit()
+    assert told(target)[-1][0] == ("turnCompleted" if more else "error")

@@ -9,12 +9,14 @@ from broker.auth import ANONYMOUS
 from broker.codec import JSON
 from broker.config import Config
 from broker.errors import ERRORS
+from broker.lane import READ_EVENTS
 from broker.router import Router
 from broker.scheduler import Scheduler
 from broker.session import AT_ONCE, Session, Sessions
 from plugins.open import OpenOptions, OpenPlugin
 
 from .fakes import (
+    CountingEngine,
     FakeClock,
     FakePublisher,
     FakeWire,
@@ -312,3 +314,32 @@ def test_who_is_gone_in_the_middle_of_a_huge_message_leaves_nothing():
     session.lost()
     loop.run()
     assert not list(scheduler.namespaces[0].fanout.subscriptions.readers("loud.a", ""))
+
+
+def test_a_recovery_storm_leaves_the_loop_to_others():
+    """However many readers catch up at once, a turn reads a bounded part of it, and an event of
+    another namespace goes out in the turn in which it came. In the end each has everything."""
+    scheduler, loop = scheduled("quiet")
+    engine = CountingEngine()
+    chat = namespace(OpenPlugin("chat", OpenOptions()), engine)
+    chat.intake._wake = scheduler.wake
+    scheduler.namespaces.append(chat)
+    quiet = scheduler.namespaces[0]
+    publisher = FakePublisher()
+    for n in range(5000):
+        chat.enqueue(publisher.ingress, publish("chat.a", n, key="k"))
+    loop.run()
+    readers = [session_on(scheduler, chat) for _ in range(50)]
+    for session, _ in readers:
+        session.receive(b'{"op":"subscribe","id":1,"topic":"chat.>","replay":"history"}')
+    bystander, wire = session_on(scheduler, quiet)
+    bystander.receive(b'{"op":"subscribe","id":1,"topic":"quiet.>"}')
+    for turn in range(20):
+        before = engine.read_again
+        quiet.enqueue(publisher.ingress, publish("quiet.a", turn))
+        loop.turn()
+        assert wire.messages[-1]["body"] == turn
+        assert engine.read_again - before <= 2 * READ_EVENTS
+    loop.run()
+    for _, wire in readers:
+        assert [m["body"] for m in wire.messages if m["op"] == "event"] == list(range(5000))

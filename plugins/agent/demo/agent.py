@@ -10,84 +10,46 @@ import signal
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import structlog
 import uvloop
 
-from broker.client import ClientError, Event
 from broker.command import Command
-from plugins.agent.client import AgentClient, Turn, connect
-from plugins.agent.demo.answers import Answer, answer, tokens
-
-log = structlog.get_logger("edgestream.demo")
+from plugins.agent.client import Turn, connect
+from plugins.agent.demo.answers import answer, tokens
+from plugins.agent.worker import Message, Worker
 
 AGENT = "demo"
 FASTEST = 10_000
+
+DRAIN = 2.0
+"""Seconds that an answer may still take when the agent is told to stop."""
+
 Sleep = Callable[[float], Awaitable[None]]
 
 
 class DemoAgent:
-    """Answers every user message that its client receives, all at the same time.
+    """What the demo agent says to a message; its `worker` sees to the rest.
 
     Args:
-        client: where it listens and speaks.
         rate: tokens per second of one answer.
         sleep, uniform: for tests that have no time to lose.
     """
 
     def __init__(
         self,
-        client: AgentClient,
         rate: float,
         *,
         agent_id: str = AGENT,
         sleep: Sleep = asyncio.sleep,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self._client = client
+        self.worker = Worker(agent_id, drain=DRAIN)
+        self.worker.on_message(self._answer)
         self._rate = rate
-        self._agent_id = agent_id
         self._sleep = sleep
         self._uniform = uniform
 
-    async def run(self) -> None:
-        """Listen and answer until cancelled; then end the open turns, and go offline."""
-        async with self._client.subscribe("agent.chat.userMessage") as messages:
-            await self._client.status(self._agent_id, "online")
-            log.info("online", agent=self._agent_id, url=self._client.url)
-            answers: set[asyncio.Task[None]] = set()
-            try:
-                async for event in messages:
-                    if event.body.get("agentId", self._agent_id) == self._agent_id:
-                        task = asyncio.create_task(self._take(event))
-                        answers.add(task)
-                        task.add_done_callback(answers.discard)
-            finally:
-                for task in answers:
-                    task.cancel()
-                await asyncio.gather(*answers, return_exceptions=True)
-                await self._leave()
-
-    async def _leave(self) -> None:
-        try:
-            await (await self._client.status(self._agent_id, "offline"))
-        except ClientError as error:
-            log.warning("offline_not_said", why=str(error))
-
-    async def _take(self, event: Event) -> None:
-        """Answer one message. A failure is the user's to know, and no other turn's concern."""
-        body = event.body
-        log.info("answering", session=body["sessionId"], message=body["messageId"])
-        try:
-            async with self._client.turn(
-                body["sessionId"], self._agent_id, message_id=body["messageId"]
-            ) as turn:
-                await self._answer(turn, answer(body["text"]))
-        except ClientError as error:
-            log.warning("turn_refused", message=body["messageId"], why=str(error))
-        except Exception:
-            log.exception("answer_failed", message=body["messageId"])
-
-    async def _answer(self, turn: Turn, made: Answer) -> None:
+    async def _answer(self, message: Message, turn: Turn) -> None:
+        made = answer(message.text)
         await turn.thinking(made.thought)
         await self._sleep(self._uniform(0.2, 0.5))
         async with turn.tool(made.tool, made.arguments) as call:
@@ -137,11 +99,10 @@ def _run(args: Namespace) -> int:
 
 
 async def _serve(url: str, rate: float) -> int:
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    worker = DemoAgent(rate).worker
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     async with connect(url) as client:
-        await DemoAgent(client, rate).run()
+        await worker.run(client)
     return 0
 
 
