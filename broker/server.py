@@ -184,7 +184,7 @@ class Broker:
         if settings.engine == "sqlite":
             post = self._loop.call_soon_threadsafe
             cold = None if plugin.compact_after is None else 2 * plugin.compact_after
-            engine = SqliteEngine(settings.storage, settings.history, post, cold)
+            engine = SqliteEngine(settings.storage, settings.history, post, cold=cold)
         else:
             engine = MemoryEngine(settings.history)
         wake, call_later = scheduler.wake, self._loop.call_later

@@ -18,17 +18,20 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS commits (
     last INTEGER PRIMARY KEY,  -- the position of its last event
-    since INTEGER NOT NULL,    -- the position before its first event
-    kept INTEGER NOT NULL,     -- 1 where it was written anew, with what was retained then
     sum INTEGER NOT NULL,      -- of `events`
     events BLOB NOT NULL
 );
-CREATE TABLE IF NOT EXISTS states (
-    key TEXT PRIMARY KEY,      -- of a stream that has begun before the first commit
+CREATE TABLE IF NOT EXISTS streams (
+    key TEXT PRIMARY KEY,
     position INTEGER NOT NULL, -- what is behind this is in the commits
-    sum INTEGER NOT NULL,      -- of `events`
-    events BLOB NOT NULL
-) WITHOUT ROWID;
+    sum INTEGER NOT NULL,
+    events BLOB NOT NULL       -- what is retained up to there
+);
+CREATE TABLE IF NOT EXISTS states (
+    key TEXT PRIMARY KEY,      -- of a stream of which something is not retained any more
+    sum INTEGER NOT NULL,
+    events BLOB NOT NULL       -- what it had come to
+);
 """
 
 

@@ -1,19 +1,18 @@
-"""What stands in the file of a durable namespace: a row for each commit, and states.
+"""What stands in the file of a durable namespace: a row for each commit, and for streams.
 
-A row is what waited when the writer came round: batches, encoded on the loop, put
+A commit is what waited when the writer came round: batches, encoded on the loop, put
 together as one blob. A statement for each event would cost a change of the GIL's owner
-for each, beside a busy loop; this way there is one for each commit. Later, rows that have
-cooled down are written anew as one, with what is still retained of them.
+for each, beside a busy loop; this way there is one for each commit. Later, what is retained
+of each stream in it is written as a whole (`Keeping`), and the commit can go.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from broker.config import Storage
 from broker.engines.file import Broken, File
-from broker.engines.rows import Kept, Reader, encode_kept, join
+from broker.engines.rows import Kept, Reader, join
 from broker.plugin import Event
 
 VACUUM_PAGES = 1024
@@ -23,31 +22,36 @@ TRIM_ROWS = 64
 """How many rows go at once."""
 
 
-class State(NamedTuple):
-    """A stream's state, as events; with none, it is not needed any more.
+class StreamRow(NamedTuple):
+    """What is said of one stream by itself: encoded, as it is written, with "" for nothing.
 
     Attributes:
-        position: it is of what was committed up to there.
+        state: what it has come to, as events (`Engine.open`).
+        position: what is up to there is in `kept`, and not looked for in the commits.
+        kept: what is retained of it; None where that is not written now.
     """
 
     key: str
-    position: int
-    events: Sequence[Event] = ()
+    state: bytes
+    position: int = 0
+    kept: bytes | None = None
 
 
-class Row(NamedTuple):
-    """A row, as it is read.
+class Stored(NamedTuple):
+    """All that there is.
 
     Attributes:
-        since, last: the position before its first event and of its last.
-        runs: its events; they have their positions.
-        kept: what it says of itself, where it was written anew.
+        since, last: the positions before the first commit, and of the last event of all.
+        states: what streams have come to at least, as events.
+        kept: what is retained of some streams up to a position: that, and what.
+        runs: what was committed, and is in no `kept`. All events have their positions.
     """
 
     since: int
     last: int
-    runs: Sequence[Sequence[Event]]
-    kept: Sequence[Kept] | None
+    states: list[list[Event]]
+    kept: dict[str, tuple[int, Kept]]
+    runs: list[list[Event]]
 
 
 class Journal:
@@ -103,54 +107,41 @@ class Journal:
 
     # ------------------------------------------------------------- what is read
 
-    def load(self) -> Iterator[Row]:
-        """Every row, in order.
+    def load(self) -> Stored:
+        """Everything.
 
         Raises:
-            Broken: one of them is not as it was written.
+            Broken: some of it is not as it was written.
         """
         reader = Reader()
-        expected = None
         with self.file.named():
-            rows = self.file.connection.execute(
-                "SELECT last, since, kept, sum, events FROM commits ORDER BY last"
-            )
-            for last, since, kept, sum, blob in rows:
-                if crc32(blob) != sum:
-                    raise self._damaged(f"the events up to {last}")
-                if expected not in (None, since):
+            rows = self._checked("SELECT key, sum, events FROM states")
+            states = [reader.piece(blob) for _, blob in rows]
+            kept = {
+                key: (position, reader.kept(blob))
+                for key, position, blob in self._checked(
+                    "SELECT key, position, sum, events FROM streams"
+                )
+            }
+            found = Stored(self.last, self.last, states, kept, [])
+            expected = None
+            for last, blob in self._checked("SELECT last, sum, events FROM commits ORDER BY last"):
+                runs = list(reader.runs(blob))
+                since = last - sum(map(len, runs))
+                if expected is None:
+                    found = found._replace(since=since)
+                elif since != expected:
                     raise self._damaged(f"no events after {expected}")
                 expected = last
-                yield (
-                    self._kept(reader, since, last, blob)
-                    if kept
-                    else self._commit(reader, since, last, blob)
-                )
+                found.runs.extend(_behind(kept, runs, since))
+            return found
 
-    def _commit(self, reader: Reader, since: int, last: int, blob: bytes) -> Row:
-        runs = list(reader.runs(blob))
-        position = since
-        for event in chain.from_iterable(runs):
-            position += 1
-            event.position = position
-        if position != last:
-            raise self._damaged(f"the events up to {last}")
-        return Row(since, last, runs, None)
-
-    def _kept(self, reader: Reader, since: int, last: int, blob: bytes) -> Row:
-        kept = list(reader.kept(blob))
-        return Row(since, last, [run for part in kept for run in part.runs], kept)
-
-    def states(self) -> Iterator[State]:
-        """Every state. Raises as `load`."""
-        reader = Reader()
-        with self.file.named():
-            rows = self.file.connection.execute("SELECT key, position, sum, events FROM states")
-            for key, position, sum, blob in rows:
-                if crc32(blob) != sum:
-                    raise self._damaged(f"the state of {key!r}")
-                [kept] = reader.kept(blob)
-                yield State(key, position, [event for run in kept.runs for event in run])
+    def _checked(self, query: str) -> Iterator[Any]:
+        """Rows without their sums, which are right."""
+        for *names, sum, blob in self.file.connection.execute(query):
+            if crc32(blob) != sum:
+                raise self._damaged(f"what is stored of {names[0]!r}")
+            yield *names, blob
 
     def _damaged(self, what: str) -> Broken:
         return Broken(f"{self.file.name} is damaged: {what}")
@@ -162,37 +153,24 @@ class Journal:
         blob = join(batches)
         with self.file.named():
             self.file.connection.execute(
-                "INSERT INTO commits VALUES (?, ?, 0, ?, ?)", (last, self.last, crc32(blob), blob)
+                "INSERT INTO commits VALUES (?, ?, ?)", (last, crc32(blob), blob)
             )
         self.last = last
         self.rows += 1
 
-    def keep(self, states: Sequence[State], *, alone: bool) -> None:
-        """Commit states; `alone`, there are no others any more."""
+    def keep(self, streams: Sequence[StreamRow]) -> None:
+        """Commit what is said of streams: in the place of what was said of them before."""
         with self.file.whole() as connection:
-            if alone:
-                connection.execute("DELETE FROM states")
-            for state in states:
-                if state.events:
-                    blob = join([encode_kept(Kept([state.events]))])
-                    connection.execute(
-                        "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)",
-                        (state.key, state.position, crc32(blob), blob),
-                    )
-                else:
-                    connection.execute("DELETE FROM states WHERE key = ?", (state.key,))
-
-    def rewrite(self, since: int, last: int, parts: Sequence[bytes]) -> None:
-        """Put what is still retained of some rows in their place."""
-        blob = join(parts)
-        with self.file.whole() as connection:
-            gone = connection.execute(
-                "DELETE FROM commits WHERE last > ? AND last <= ?", (since, last)
-            ).rowcount
-            connection.execute(
-                "INSERT INTO commits VALUES (?, ?, 1, ?, ?)", (last, since, crc32(blob), blob)
-            )
-        self.rows += 1 - gone
+            for key, state, position, kept in streams:
+                connection.execute("DELETE FROM states WHERE key = ?", (key,))
+                if state:
+                    row = key, crc32(state), state
+                    connection.execute("INSERT INTO states VALUES (?, ?, ?)", row)
+                if kept is not None:
+                    connection.execute("DELETE FROM streams WHERE key = ?", (key,))
+                if kept:
+                    of_stream = key, position, crc32(kept), kept
+                    connection.execute("INSERT INTO streams VALUES (?, ?, ?, ?)", of_stream)
 
     def trim(self, until: int) -> bool:
         """Let some rows go that have nothing behind a position. Returns whether there are more.
@@ -205,10 +183,9 @@ class Journal:
                 "SELECT last FROM commits WHERE last <= ? ORDER BY last LIMIT ?",
                 (min(until, self.last - 1), TRIM_ROWS),
             ).fetchall()
-            if not rows:
-                return False
-            execute("DELETE FROM commits WHERE last <= ?", rows[-1])
-            self.rows -= len(rows)
+            if rows:
+                execute("DELETE FROM commits WHERE last <= ?", rows[-1])
+                self.rows -= len(rows)
             if len(rows) == TRIM_ROWS:
                 return True
             [free] = execute("PRAGMA freelist_count").fetchone()
@@ -216,3 +193,16 @@ class Journal:
             if free > pages // 4:
                 execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
             return False
+
+
+def _behind(
+    kept: Mapping[str, tuple[int, Kept]], runs: Iterable[list[Event]], position: int
+) -> Iterator[list[Event]]:
+    """Give events the positions that follow one; those that are in no `kept`."""
+    for run in runs:
+        for event in run:
+            position += 1
+            event.position = position
+        until, _ = kept.get(run[0].key, (0, None))
+        if until < position:
+            yield run if until < run[0].position else [e for e in run if e.position > until]

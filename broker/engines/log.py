@@ -91,20 +91,9 @@ class Log:
                 return found[:limit]
         return found + tail[: limit - len(found)]
 
-    def around(self, since: int, last: int) -> tuple[list[Event], list[tuple[int, int]]]:
-        """The events between two positions (without the first), and what is torn there; an
-        event that stands for some from there is one of them, wherever it has its position."""
-        pairs = [
-            (self.torn[at], self.torn[at + 1])
-            for at in range(0, len(self.torn), 2)
-            if self.torn[at] <= last and self.torn[at + 1] > since
-        ]
-        if pairs:
-            last = max(last, pairs[-1][1])
-        self._close_row()
-        begin, end = self._rows(since + 1, last)
-        events = [event for row in self.rows[begin:end] for event in row]
-        return [event for event in events if since < event.position <= last], pairs
+    def all(self) -> list[Event]:
+        """Everything that is retained, in order."""
+        return [event for row in self.rows for event in row] + (self.tail or [])
 
     def nth(self, number: int) -> int:
         """The position of the event that has so many before it."""

@@ -29,13 +29,12 @@ class Segment(Struct, eq=False):
     """Events that came in a row.
 
     Attributes:
-        since, last: the positions before its first event and of its last.
+        last: the position of its last event.
         first, newest: their times, in Unix ms.
         bytes: what they counted in the history when they came.
         logs: the streams that they belong to.
     """
 
-    since: int
     last: int
     logs: Collection[Log]
     first: int = 0
@@ -131,7 +130,7 @@ class MemoryEngine:
 
     def _begin_segment(self) -> Segment:
         self._newest = set()
-        segment = Segment(self._position, self._position, self._newest)
+        segment = Segment(self._position, self._newest)
         self.segments.append(segment)
         return segment
 
@@ -158,24 +157,19 @@ class MemoryEngine:
             self._drop_segment()
 
     def begin(self, position: int) -> None:
-        """Go on after a position, up to which nothing is retained; called before `retain`."""
-        self._position = self._forgotten = self.gone = position
-        self.segments.clear()
-        self._begin_segment()
+        """Nothing is retained up to a position, but of streams that are `resume`d; the events
+        of those, and what is behind it, are to be given to `retain`."""
+        self._forgotten = self.gone = position
 
-    def resume(
-        self, torn: Iterable[tuple[str, int, int]], floors: Iterable[tuple[str, int]]
-    ) -> None:
-        """Know again what is torn, and what is not retained; called after all `retain`."""
-        for key, first, last in torn:
-            self.log(key).tear(first, last)
-        for key, floor in floors:
-            log = self._logs.get(key)
-            if log is None:
-                self._forgotten = max(self._forgotten, floor)
-            else:
-                self._drop(log, floor)
-                log.dropped = max(log.dropped, floor)
+    def resume(self, key: str, last: int, floor: int, torn: tuple[int, ...]) -> None:
+        """Know a stream again, of which there are no events yet."""
+        log = self._logs[key] = Log(key, floor)
+        log.last = last
+        log.torn = torn
+
+    def go_on(self, position: int) -> None:
+        """New events come behind a position."""
+        self._position = position
 
     # ------------------------------------------------------------- what is there
 
@@ -228,7 +222,7 @@ class MemoryEngine:
     def _drop_segment(self) -> None:
         """Let the namespace's oldest segment go, but for what has gone already."""
         segment = self.segments.popleft()
-        self.gone = segment.last
+        self.gone = max(self.gone, segment.last)
         if not self.segments:
             self._begin_segment()
         for log in segment.logs:

@@ -4,7 +4,7 @@ An event is a slice of its batch's bodies; what it shares with its neighbours is
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, groupby
+from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
@@ -17,26 +17,28 @@ _Who = tuple[str, str | None, str]
 _Run = tuple[str, str, int, int, bool, int]  # topic, key, sender, time, MessagePack, how many
 _Odd = tuple[int, bool, str | None]  # which event is extended, or has a dedupe name
 _Batch = tuple[list[_Who], list[_Run], list[int], bytes, list[_Odd]]  # with sizes, and bodies
-_Kept = tuple[_Batch, list[int], list[tuple[str, int, int]], list[tuple[str, int]]]
+_Piece = tuple[_Batch, list[int]]  # with the positions of its events
+_Kept = tuple[int, list[int], list[bytes]]  # the floor, what is torn, and pieces
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_row = msgspec.msgpack.Decoder(list[bytes]).decode
 _decode_batch = msgspec.msgpack.Decoder(_Batch).decode
+_decode_piece = msgspec.msgpack.Decoder(_Piece).decode
 _decode_kept = msgspec.msgpack.Decoder(_Kept).decode
 
 
 class Kept(NamedTuple):
-    """What is still retained of some streams' events, when they are written anew.
+    """What is retained of a stream: see `log.Log`.
 
     Attributes:
-        runs: the events, which have their positions.
-        torn: from which position to which one of a stream stands for all that there was.
-        floors: the position up to which nothing is retained of a stream.
+        floor: what is up to this position is not.
+        torn: positions in pairs, between which nobody can go on.
+        events: they have their positions.
     """
 
-    runs: Sequence[Sequence[Event]]
-    torn: Sequence[tuple[str, int, int]] = ()
-    floors: Sequence[tuple[str, int]] = ()
+    floor: int
+    torn: tuple[int, ...]
+    events: list[Event]
 
 
 def encode(runs: Sequence[Sequence[Event]]) -> bytes:
@@ -44,11 +46,14 @@ def encode(runs: Sequence[Sequence[Event]]) -> bytes:
     return _encode(_as_batch(runs))
 
 
-def encode_kept(kept: Kept) -> bytes:
-    """Events that are written anew."""
-    runs = [run for events in kept.runs for run in _alike(events)]
-    positions = [event.position for run in runs for event in run]
-    return _encode((_as_batch(runs), positions, kept.torn, kept.floors))
+def encode_piece(events: Sequence[Event]) -> bytes:
+    """Events of one stream, wherever they are."""
+    return _encode((_as_batch(list(_alike(events))), [event.position for event in events]))
+
+
+def encode_kept(floor: int, torn: Sequence[int], pieces: Sequence[bytes]) -> bytes:
+    """What `Kept` has, of events that are encoded."""
+    return _encode((floor, torn, pieces))
 
 
 def join(batches: Sequence[bytes]) -> bytes:
@@ -103,14 +108,18 @@ class Reader:
         for batch in _decode_row(blob):
             yield from self._events(_decode_batch(batch))
 
-    def kept(self, blob: bytes) -> Iterator[Kept]:
-        """What was written anew. Raises as `runs`."""
-        for batch in _decode_row(blob):
-            events, positions, torn, floors = _decode_kept(batch)
-            runs = list(self._events(events))
-            for event, position in zip(chain.from_iterable(runs), positions, strict=True):
-                event.position = position
-            yield Kept(runs, torn, floors)
+    def piece(self, blob: bytes) -> list[Event]:
+        """What `encode_piece` made. Raises as `runs`."""
+        batch, positions = _decode_piece(blob)
+        events = [event for run in self._events(batch) for event in run]
+        for event, position in zip(events, positions, strict=True):
+            event.position = position
+        return events
+
+    def kept(self, blob: bytes) -> Kept:
+        """What `encode_kept` made. Raises as `runs`."""
+        floor, torn, pieces = _decode_kept(blob)
+        return Kept(floor, tuple(torn), [e for each in pieces for e in self.piece(each)])
 
     def _events(self, batch: _Batch) -> Iterable[list[Event]]:
         who, heads, sizes, bodies, odd = batch

@@ -9,6 +9,8 @@ What can be read is what was committed, and is in memory as well, within the sam
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import structlog
 from msgspec import Struct
@@ -16,11 +18,10 @@ from msgspec import Struct
 from broker.config import History, Storage
 from broker.engines.base import Batch, Essence, Figures, FileFigures
 from broker.engines.file import Broken
-from broker.engines.journal import Journal, Row
+from broker.engines.journal import Journal, Stored
 from broker.engines.keeping import Keeping
 from broker.engines.log import Numbered, number, numbered
 from broker.engines.memory import MemoryEngine
-from broker.engines.restoring import whole
 from broker.engines.rows import encode
 from broker.engines.writer import Close, Post, Retry, Told, Write, Writer
 from broker.errors import Conflict
@@ -30,6 +31,9 @@ log = structlog.get_logger(__name__)
 
 MOST_WAITING = 2 << 20
 """How many encoded bytes may wait for the writer before the namespace waits for it."""
+
+SOME = 100
+"""How many events are restored at once."""
 
 RETRY = 1.0
 """How long after a failure the file is tried again, and again, in seconds."""
@@ -62,13 +66,14 @@ class SqliteEngine:
         storage: Storage,
         history: History,
         post: Post,
+        *,
         cold: int | None = None,
         retry: float = RETRY,
     ) -> None:
         self.failure: str | None = None
         self.full = False
         self._journal = Journal(storage)
-        told = Told(post, self._committed, self._lost, self._recovered)
+        told = Told(post, self._committed, self._kept, self._lost, self._recovered)
         self._writer = Writer(self._journal, told, retry)
         self._put = self._writer.orders.put
         self._log = MemoryEngine(history, self._cut)
@@ -110,31 +115,34 @@ class SqliteEngine:
         """
         self._journal.open()
         try:
-            rows = list(self._journal.load())
-            states = list(self._journal.states())
-            for state in states:
-                fold(state.events)
-            self._retain(rows, fold)
+            stored = self._journal.load()
+            for events in stored.states:
+                fold(events)
+            self._retain(stored, fold)
         except BaseException:
             self._journal.close()
             raise
-        rewritten = max([row.last for row in rows if row.kept is not None], default=0)
-        self._keeping.begin(states, rewritten)
+        self._keeping.begin({key: position for key, (position, _) in stored.kept.items()})
         self._head = self._log.position
         self._writer.start()
 
-    def _retain(self, rows: Sequence[Row], fold: Callable[[Sequence[Event]], None]) -> None:
+    def _retain(self, stored: Stored, fold: Callable[[Sequence[Event]], None]) -> None:
         """Have in memory what the file has, as far as the history's bounds allow."""
-        if rows:
-            self._log.begin(rows[0].since)
-        found = whole(rows)
-        for last, runs in found.rows:
+        log = self._log
+        log.begin(stored.since)
+        events = [event for run in stored.runs for event in run]
+        for key, (last, kept) in stored.kept.items():
+            log.resume(key, last, kept.floor, kept.torn)
+            events += kept.events
+        events.sort(key=attrgetter("position"))
+        for at in range(0, len(events), SOME):
+            some = events[at : at + SOME]
+            runs = [list(run) for _, run in groupby(some, attrgetter("key"))]
             for run in runs:
                 fold(run)
-            if runs:
-                self._log.roll(max([run[-1].time for run in runs]))
-            self._log.retain(runs, numbered(runs, last))
-        self._log.resume(found.torn, found.floors)
+            log.roll(some[0].time)
+            log.retain(runs, numbered(runs, some[-1].position))
+        log.go_on(stored.last)
 
     def close(self) -> None:
         if self._writer.is_alive():
@@ -171,20 +179,20 @@ class SqliteEngine:
     def _committed(self, last: int) -> None:
         """A row is stored: all that waited up to a position."""
         waiting = self._waiting
-        rolled = False
         while waiting and waiting[0].numbered.last <= last:
             done = waiting.popleft()
             batch = done.batch
             self._bytes -= done.size
             if batch.runs:
-                if not rolled:  # a row is in one segment, with which it will be written anew
-                    self._log.roll(batch.runs[0][0].time)
-                    rolled = True
+                self._log.roll(batch.runs[0][0].time)
                 self._log.retain(batch.runs, done.numbered)
             self.full = self._bytes > MOST_WAITING
             self._delivered(batch)
         if not waiting:
             self._heads.clear()
+
+    def _kept(self) -> None:
+        self._keeping.kept()
 
     def _lost(self, error: Broken) -> None:
         """Nothing that waits was stored, nor is anything until the file can be used again."""

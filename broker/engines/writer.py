@@ -11,7 +11,7 @@ import structlog
 from msgspec import Struct
 
 from broker.engines.file import Broken
-from broker.engines.journal import Journal, State
+from broker.engines.journal import Journal, StreamRow
 
 log = structlog.get_logger(__name__)
 
@@ -27,19 +27,10 @@ class Write(Struct):
 
 
 class Keep(Struct):
-    """States that outlive rows, and up to where these may go then; see `Journal.keep`."""
+    """What is said of streams by themselves, and up to where commits may go then, or 0."""
 
-    states: Sequence[State]
-    until: int
-    alone: bool
-
-
-class Rewrite(Struct):
-    """Rows that are written anew: see `Journal.rewrite`."""
-
-    since: int
-    last: int
-    parts: Sequence[bytes]
+    streams: Sequence[StreamRow]
+    until: int = 0
 
 
 class Retry(Struct):
@@ -52,7 +43,7 @@ class Close(Struct):
     """Write what came before this, and end."""
 
 
-Order = Write | Keep | Rewrite | Retry | Close
+Order = Write | Keep | Retry | Close
 
 
 class Told(NamedTuple):
@@ -60,11 +51,13 @@ class Told(NamedTuple):
 
     Attributes:
         committed: everything up to a position is stored.
+        kept: so is what the first `Keep` says of which that was not told yet.
         lost: nothing that was written behind that is, nor will be, until it has `recovered`.
     """
 
     post: Post
     committed: Callable[[int], None]
+    kept: Callable[[], None]
     lost: Callable[[Broken], None]
     recovered: Callable[[], None]
 
@@ -128,10 +121,9 @@ class Writer(threading.Thread):
             self._commit(writes)
         for order in orders:
             if type(order) is Keep:
-                self._journal.keep(order.states, alone=order.alone)
-                self._trim = order.until
-            elif type(order) is Rewrite:
-                self._journal.rewrite(order.since, order.last, order.parts)
+                self._journal.keep(order.streams)
+                self._trim = max(self._trim, order.until)
+                self._told.tell(self._told.kept)
         if self._trim and not self._journal.trim(self._trim):
             self._trim = 0
 
