@@ -53,13 +53,18 @@ class Keeping:
         self._kept: dict[str, int] = {}  # up to where streams are stored as a whole
         self._until = 0  # commits up to there were let go, and this is
         self._stored = 0  # done
-        self._put_last: deque[Keep] = deque()
+        self._orders: deque[Keep] = deque()
         self._going_on: Iterator[None] | None = None
 
-    def begin(self, kept: Mapping[str, int]) -> None:
-        """Go on from what the file has."""
+    @property
+    def pending(self) -> int:
+        """How much was ordered, and is not done."""
+        return len(self._orders)
+
+    def begin(self, since: int, kept: Mapping[str, int]) -> None:
+        """Go on from what the file has: commits behind a position, and streams up to theirs."""
+        self._until = self._stored = since
         self._kept = dict(kept)
-        self._until = self._stored = self._log.gone
 
     def cut(self, key: str) -> None:
         """Something of a stream is let go."""
@@ -67,14 +72,14 @@ class Keeping:
 
     def kept(self) -> None:
         """The first order of those that were put is done."""
-        self._stored = max(self._stored, self._put_last.popleft().until)
+        self._stored = max(self._stored, self._orders.popleft().until)
 
     def lost(self) -> None:
         """Nothing else of what was put is done, nor will be."""
         self._again.update(self._doing)
-        for order in self._put_last:
+        for order in self._orders:
             self._again.update([stream.key for stream in order.streams])
-        self._put_last.clear()
+        self._orders.clear()
         self._until = self._stored
         self._going_on = None
 
@@ -148,7 +153,7 @@ class Keeping:
                 self._kept.pop(row.key, None)
         order = Keep(rows, until)
         self._until = max(self._until, until)
-        self._put_last.append(order)
+        self._orders.append(order)
         self._put(order)
 
     def _states(self, keys: Iterable[str]) -> Iterator[StreamRow | None]:

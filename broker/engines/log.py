@@ -204,10 +204,9 @@ def number(runs: Iterable[Sequence[Event]], position: int) -> Numbered:
     return Numbered(position, size, named)
 
 
-def numbered(runs: Iterable[Sequence[Event]], last: int) -> Numbered:
-    """The same of events that have positions already, up to `last`."""
-    events = [event for run in runs for event in run]
-    return Numbered(last, size(events), any(event.dedupe is not None for event in events))
+def numbered(run: Sequence[Event]) -> Numbered:
+    """The same of events that have positions already."""
+    return Numbered(run[-1].position, size(run), any(e.dedupe is not None for e in run))
 
 
 def size(events: Sequence[Event]) -> int:

@@ -32,9 +32,6 @@ log = structlog.get_logger(__name__)
 MOST_WAITING = 2 << 20
 """How many encoded bytes may wait for the writer before the namespace waits for it."""
 
-SOME = 100
-"""How many events are restored at once."""
-
 RETRY = 1.0
 """How long after a failure the file is tried again, and again, in seconds."""
 
@@ -122,7 +119,8 @@ class SqliteEngine:
         except BaseException:
             self._journal.close()
             raise
-        self._keeping.begin({key: position for key, (position, _) in stored.kept.items()})
+        kept = {key: position for key, (position, _) in stored.kept.items()}
+        self._keeping.begin(stored.since, kept)
         self._head = self._log.position
         self._writer.start()
 
@@ -135,13 +133,11 @@ class SqliteEngine:
             log.resume(key, last, kept.floor, kept.torn)
             events += kept.events
         events.sort(key=attrgetter("position"))
-        for at in range(0, len(events), SOME):
-            some = events[at : at + SOME]
-            runs = [list(run) for _, run in groupby(some, attrgetter("key"))]
-            for run in runs:
-                fold(run)
-            log.roll(some[0].time)
-            log.retain(runs, numbered(runs, some[-1].position))
+        for _, group in groupby(events, attrgetter("key", "time")):
+            run = list(group)
+            fold(run)
+            log.roll(run[0].time)
+            log.retain([run], numbered(run))
         log.go_on(stored.last)
 
     def close(self) -> None:

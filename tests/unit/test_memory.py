@@ -37,7 +37,7 @@ class Model(RuleBasedStateMachine):
         self.failed = []
         self.open(self.engine)
         self.kept = []  # in the order of their coming
-        self.parts = {}  # by its position, what an event was made of
+        self.parts = {}  # by its position, what an event was made of; None: perhaps of some
         self.said = 0
         self.states = {key: [] for key in KEYS}
         self.now = 1000
@@ -134,7 +134,8 @@ class Model(RuleBasedStateMachine):
         read = self.engine.read(key, self.engine.floor(key), 100)
         assert list(read[at : at + count]) == old
         self.engine.replace(key, old, [end])
-        self.parts[end.position] = [p for e in old for p in self.parts.pop(e.position, [e])]
+        parts = [self.parts.pop(e.position, [e]) for e in old]
+        self.parts[end.position] = None if None in parts else [p for some in parts for p in some]
         self.kept = [end if e is old[-1] else e for e in self.kept if e not in old[:-1]]
 
     @rule(key=st.sampled_from(KEYS))
@@ -188,6 +189,8 @@ class Model(RuleBasedStateMachine):
         """From everywhere else, everybody does."""
         for e in self.kept:
             parts = self.parts.get(e.position, [e])
+            if parts is None:
+                continue
             begin = parts[0].position
             for position in range(max(begin - 1, self.engine.floor(e.key)), e.position + 1):
                 within = begin <= position < e.position

@@ -98,6 +98,25 @@ def essence(event):
     return event.position, event.key, bytes(event.raw), event.time, event.dedupe
 
 
+def interrupt(patch, steps, how, names):
+    """Let only so many steps of tidying up succeed."""
+
+    def upto(done):
+        def step(*args):
+            nonlocal steps
+            steps -= 1
+            return done(*args) if steps >= 0 else how()
+
+        return step
+
+    for name in names:
+        patch.setattr(journal.Journal, name, upto(getattr(journal.Journal, name)))
+
+
+def no_space():
+    raise Broken("database or disk is full")
+
+
 class Durable(Model):
     """The memory engine's model, on a file; and a new start on it goes on from there."""
 
@@ -110,15 +129,14 @@ class Durable(Model):
     def begin(self, fold):
         storage = Storage(self.folder.name + "/events.db")
         engine = SqliteEngine(
-            storage, self.history, lambda *call: self.calls.put(call), cold=20_000
+            storage, self.history, lambda *call: self.calls.put(call), cold=20_000, retry=0.001
         )
         engine.restore(fold)
         return engine
 
     def settle(self):
         while self.engine.pending:
-            call, *args = self.calls.get(timeout=PATIENCE)
-            call(*args)
+            self.turn()
 
     @rule(killed=st.booleans())
     def restart(self, killed):
@@ -142,14 +160,40 @@ class Durable(Model):
             self.last[key] = self.engine.last(key)
         self.kept = sorted(back, key=lambda e: e.position)
 
+    @rule(seconds=st.sampled_from([25, 70]), steps=st.integers(0, 3))
+    def killed_while_tidying(self, seconds, steps):
+        """Whatever was done last, nothing is lost, or there twice."""
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt(patch, steps, lambda: False, ["keep", "trim"])
+            self.trim(seconds)
+            self.restart(killed=True)
+
+    @rule(seconds=st.sampled_from([25, 70]), steps=st.integers(0, 3))
+    def failing_while_tidying(self, seconds, steps):
+        """It is done again when the file can be used again."""
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt(patch, steps, no_space, ["keep"])
+            self.trim(seconds)
+            while self.engine._keeping.pending:
+                self.turn()
+        while self.engine.failure is not None:
+            self.turn()
+
+    def turn(self):
+        call, *args = self.calls.get(timeout=PATIENCE)
+        call(*args)
+
     def restored(self, key):
         """What a stream has after a restart, compared with what it had."""
         floor = self.engine.floor(key)
         read = list(self.engine.read(key, floor, 100))
         there = {e.position: essence(e) for e in read}
+        known = {e.position for e in self.of(key)}
+        for position in self.parts.keys() & there.keys() - known:
+            self.parts[position] = None  # it had gone, and is back as it was at some time
         expected = []
         for e in self.of(key):
-            parts = self.parts.get(e.position, [e])
+            parts = self.parts.get(e.position, [e]) or [e]
             whole = there.get(e.position) == essence(e)
             if not whole or any(p.position in there for p in parts[:-1]):  # it is as it was
                 self.parts.pop(e.position, None)
