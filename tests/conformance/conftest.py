@@ -1,11 +1,17 @@
-"""What every conformance test runs with: a clean log, a bystander, both encodings."""
+"""What every conformance test runs with: a clean log, a bystander, both encodings, an engine."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sites
 import structlog
+from msgspec.structs import replace
+
+from broker import config
 
 from .client import CODECS, Peer, connect
 
@@ -19,6 +25,32 @@ def clean_log(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     logging.getLogger().handlers[:] = handlers  # they write to a stream that ends here
     structlog.reset_defaults()
     assert errors == ""
+
+
+@pytest.fixture(autouse=True)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """What the namespaces are stored in, unless a test says so itself: see `engines`."""
+    name = str(getattr(request, "param", "memory"))
+    if name == "sqlite":
+        plain, numbers = sites.settings, count()
+
+        def durable(**changes: dict[str, Any]) -> config.Config:
+            configured = plain(**changes)
+            start = next(numbers)
+            namespaces = {
+                name: replace(
+                    settings,
+                    engine="sqlite",
+                    storage=config.Storage(str(tmp_path / f"{name}-{start}.db")),
+                )
+                if settings.engine == "memory"
+                else settings
+                for name, settings in configured.namespaces.items()
+            }
+            return replace(configured, namespaces=namespaces)
+
+        monkeypatch.setattr(sites, "settings", durable)
+    return name
 
 
 @pytest.fixture(params=CODECS)

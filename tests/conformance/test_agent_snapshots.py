@@ -2,6 +2,9 @@
 
 from .agent import CHAT, TURN, completed, failed, started, token
 from .client import connect
+from .engines import both_engines
+
+pytestmark = both_engines
 
 TOKEN, START, DONE, ERROR = (
     CHAT + name for name in ("token", "turnStarted", "turnCompleted", "error")

@@ -4,6 +4,9 @@ import pytest
 
 from .agent import CHAT, GOOD, TURN, completed, failed, started, token
 from .client import connect
+from .engines import both_engines
+
+pytestmark = both_engines
 
 TOKEN, START, DONE, ERROR = (
     CHAT + name for name in ("token", "turnStarted", "turnCompleted", "error")

@@ -8,7 +8,10 @@ import pytest
 from broker.transports import writer
 
 from .client import connect
+from .engines import both_engines
 from .rawsocket import CLOSE, TEXT, frame, shake_hands, text
+
+pytestmark = both_engines
 
 TOPICS = ["workflow.price", "workflow.load", "workflow.level"]
 KEYS = ["k", "l"]

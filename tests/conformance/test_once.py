@@ -2,6 +2,9 @@
 
 from .agent import CHAT, started, token
 from .client import connect
+from .engines import both_engines
+
+pytestmark = both_engines
 
 
 async def test_each_event_comes_once_however_slowly_they_come(site, codec):

@@ -6,6 +6,9 @@ import pytest
 
 from .agent import CHAT, completed, failed, started, token
 from .client import Peer, connect
+from .engines import both_engines
+
+pytestmark = both_engines
 
 TOKEN = CHAT + "token"
 
@@ -144,8 +147,8 @@ async def test_two_subscriptions_of_one_stream_resume_apart(peer):
     await peer.send(
         {"op": "subscribe", "id": one, "topic": TOKEN, "key": "s", "after": begin["cursor"]},
         {"op": "subscribe", "id": two, "topic": CHAT + "*", "key": "s", "after": begin["cursor"]},
-        {"op": "publish", "topic": TOKEN, "body": token(1)},
     )
+    await peer.publish(TOKEN, token(1))
     await peer.get("replayed", id=two)
     told = [m for m in await peer.barrier() if m["op"] == "event"]
     by_sub = {sub: [e["body"]["tokenIndex"] for e in told if e.get("sub") == sub]

@@ -3,6 +3,9 @@
 import pytest
 
 from .client import connect
+from .engines import both_engines
+
+pytestmark = both_engines
 
 
 def publish(id, key, body, **fields):
