@@ -4,7 +4,7 @@ The hot path only adds to plain integers. Labels are namespaces, error codes and
 close codes: never a key, a session or a token.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from broker.transports.port import Port
 
 LAG_PERIOD = 0.1
+
+STORAGE: Sequence[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str]] = (
+    ("bytes", GaugeMetricFamily, "The size of a durable namespace's file."),
+    ("log_bytes", GaugeMetricFamily, "The size of its write-ahead log."),
+    ("rows", GaugeMetricFamily, "Commits in it that are not stored by stream yet."),
+    ("waiting_bytes", GaugeMetricFamily, "Encoded events that wait to be committed."),
+    ("commits", CounterMetricFamily, "Commits made."),
+    ("batches", CounterMetricFamily, "Batches committed in them."),
+    ("commit_seconds", CounterMetricFamily, "How long they took."),
+    ("commit_seconds_worst", GaugeMetricFamily, "The longest since the last scrape."),
+    ("failures", CounterMetricFamily, "How often something could not be stored."),
+)
+"""What `FileFigures` has, in its order."""
 
 
 class LoopLag:
@@ -55,6 +68,7 @@ class BrokerCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         yield from self._connections()
         yield from self._namespaces()
+        yield from self._engines()
         yield self._by_code("errors_sent", "Errors sent, by code.", self._port.sessions.errors)
         yield self._by_code("connections_refused", "By close code.", self._port.refused)
         lag = GaugeMetricFamily(
@@ -125,6 +139,24 @@ class BrokerCollector(Collector):
             waiting.add_metric(name, sum(queue.depth for queue in queues if queue is not None))
         yield from (received, accepted, delivered, overruns, messages, size, waiting, streams)
         yield from (members, untaken, unattended)
+
+    def _engines(self) -> Iterable[Metric]:
+        label = ["namespace"]
+        events = GaugeMetricFamily("edgestream_history_events", "Retained events.", labels=label)
+        size = GaugeMetricFamily(
+            "edgestream_history_bytes", "What they count in the history.", labels=label
+        )
+        files = {name: family(f"edgestream_storage_{name}", help, labels=label)
+                 for name, family, help in STORAGE}  # fmt: skip
+        for namespace in self._port.router.namespaces:
+            name = [namespace.name]
+            figures = namespace.engine.figures()
+            events.add_metric(name, figures.events)
+            size.add_metric(name, figures.bytes)
+            if figures.file is not None:
+                for figure, value in zip(files.values(), figures.file, strict=True):
+                    figure.add_metric(name, value)
+        yield from (events, size, *files.values())
 
     def _by_code(self, name: str, help: str, counts: "dict[str, int] | dict[int, int]") -> Metric:
         family = CounterMetricFamily(f"edgestream_{name}", help, labels=["code"])

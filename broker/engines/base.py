@@ -63,17 +63,21 @@ class FileFigures(NamedTuple):
     """What an engine says of its file.
 
     Attributes:
-        rows, bytes: how many commits the file has, and how large it is with its log.
+        bytes, log_bytes: how large it is, and the log of what is not in it yet.
+        rows: how many commits it has.
         waiting: how many encoded bytes wait to be committed.
-        commits, seconds, longest: how many were made, how long that took together, and the
-            longest of them since this was asked last.
+        commits, batches, seconds: how many commits were made, of how many batches, and how
+            long that took together.
+        longest: the longest of them since this was asked last, in seconds.
         failures: how often something could not be stored.
     """
 
-    rows: int
     bytes: int
+    log_bytes: int
+    rows: int
     waiting: int
     commits: int
+    batches: int
     seconds: float
     longest: float
     failures: int

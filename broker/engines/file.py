@@ -144,10 +144,15 @@ class File:
                 raise
 
     @property
-    def bytes(self) -> int:
-        """How large it is, with its log."""
-        paths = (Path(self.name), Path(self.name + "-wal"))
-        return sum([path.stat().st_size for path in paths if path.exists()])
+    def bytes(self) -> tuple[int, int]:
+        """How large it is, and its log."""
+        sizes = []
+        for name in (self.name, self.name + "-wal"):
+            try:
+                sizes.append(Path(name).stat().st_size)
+            except FileNotFoundError:
+                sizes.append(0)
+        return sizes[0], sizes[1]
 
     @staticmethod
     def _tell(connection: sqlite3.Connection, **about: str) -> None:

@@ -146,15 +146,14 @@ class Log:
         self.count -= len(old) - len(new)
         at = 0
         for event in new:
-            first = old[at].position
-            at = bisect_right(old, event.position, key=_position)
-            self.tear(first, event.position)
+            begin, at = at, bisect_right(old, event.position, key=_position)
+            last = at - 2 if event is old[at - 1] else at - 1  # it is there itself, or is a part
+            if last > begin:
+                self._tear(old[begin].position, old[last].position)
         return size(old) - size(new)
 
-    def tear(self, first: int, last: int) -> None:
+    def _tear(self, first: int, last: int) -> None:
         """Nobody can go on after a position from `first` on and before `last` any more."""
-        if first == last:
-            return
         torn = self.torn
         begin, end = bisect_left(torn, first), bisect_right(torn, last)
         here = (first,) * (begin % 2 == 0) + (last,) * (end % 2 == 0)

@@ -247,10 +247,11 @@ class SqliteEngine:
             events,
             bytes,
             FileFigures(
+                *journal.file.bytes,
                 rows=journal.rows,
-                bytes=journal.file.bytes,
                 waiting=self._bytes,
                 commits=writer.commits,
+                batches=writer.batches,
                 seconds=writer.seconds,
                 longest=longest,
                 failures=writer.failures,

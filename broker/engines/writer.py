@@ -75,7 +75,8 @@ class Writer(threading.Thread):
 
     Attributes:
         orders: what is to be done, in order.
-        commits, seconds: how many rows were added, and how long that took together.
+        commits, batches, seconds: how many rows were added, of how many batches, and how
+            long that took together.
         longest: the longest of them.
         failures: how often something could not be stored.
     """
@@ -84,6 +85,7 @@ class Writer(threading.Thread):
         super().__init__(name="sqlite", daemon=True)
         self.orders: SimpleQueue[Order] = SimpleQueue()
         self.commits = 0
+        self.batches = 0
         self.seconds = 0.0
         self.longest = 0.0
         self.failures = 0
@@ -132,6 +134,7 @@ class Writer(threading.Thread):
         self._journal.add(writes[-1].last, [write.blob for write in writes])
         took = time.perf_counter() - begin
         self.commits += 1
+        self.batches += len(writes)
         self.seconds += took
         self.longest = max(self.longest, took)
         self._told.tell(self._told.committed, writes[-1].last)

@@ -77,3 +77,28 @@ async def test_nothing_can_be_stored(start, files, monkeypatch, capsys):
         events, _ = await peer.replay("workflow.a", replay="history")
         assert [e["body"] for e in events] == [2]
     assert "disk is full" in capsys.readouterr().err
+
+
+async def test_metrics_tell_of_the_file(start, files):
+    """How large it and its log are, what was committed in how many commits; of it alone."""
+    site = await start(namespaces={"workflow": files["workflow"]})
+    async with (
+        connect(site.server("bas")) as peer,
+        httpx.AsyncClient(base_url=site.url, trust_env=False) as http,
+    ):
+        for n in range(3):
+            await peer.publish("workflow.a", n)
+        lines = (await http.get("/metrics")).text.splitlines()
+    found = dict(line.rsplit(" ", 1) for line in lines if 'namespace="workflow"' in line)
+    values = {
+        name.removeprefix("edgestream_").partition("{")[0]: float(value)
+        for name, value in found.items()
+    }
+    assert values["history_events"] == 3
+    assert values["history_bytes"] > 3 * 400
+    assert values["storage_commits_total"] == values["storage_batches_total"] == 3
+    assert values["storage_rows"] == 3
+    assert values["storage_log_bytes"] > 0
+    assert values["storage_commit_seconds_total"] >= values["storage_commit_seconds_worst"] > 0
+    assert values["storage_waiting_bytes"] == values["storage_failures_total"] == 0
+    assert not [line for line in lines if "storage" in line and "agent" in line]

@@ -1,8 +1,11 @@
 """Bounds on what is kept: streams, events and bytes come and go, and nobody notices."""
 
+import asyncio
+
 import pytest
 
-from .client import connect
+from .agent import CHAT, completed, started, token
+from .client import PATIENCE, connect
 from .engines import both_engines
 
 pytestmark = both_engines
@@ -48,3 +51,27 @@ async def test_a_name_is_free_again_once_its_event_is_gone(start):
             await peer.publish("workflow.a", n, dedupe=name)
         bodies = [m["body"] for m in await peer.barrier() if m["op"] == "event"]
         assert bodies == [0, 1, 3, 4]
+
+
+async def test_what_has_ended_is_compacted(start, codec):
+    """A while after its end a turn is told without its tokens; nobody goes on from within it."""
+    site = await start(namespaces={"agent.chat": {"options": {"compact_after": 0.01}}})
+    async with connect(site.ws, codec) as peer, asyncio.timeout(PATIENCE):
+        await peer.subscribe(CHAT + ">", key="s")
+        await peer.publish(CHAT + "turnStarted", started())
+        for n in range(20):
+            await peer.publish(CHAT + "token", token(n, f"{n} "))
+        text = "".join(f"{n} " for n in range(20))
+        await peer.publish(CHAT + "turnCompleted", completed(text=text))
+        cursors = [event["cursor"] for event in await peer.events(22)]
+        told: list[str] = []
+        while told != ["turnStarted", "turnCompleted"]:
+            events, _ = await peer.replay(CHAT + ">", key="s", replay="history")
+            told = [event["topic"].removeprefix(CHAT) for event in events]
+        for number, recovered, count in ((0, True, 1), (9, False, 2), (20, True, 1), (21, True, 0)):
+            id = await peer.ask("subscribe", topic=CHAT + ">", key="s", after=cursors[number])
+            assert (await peer.get("subscribed", id=id))["recovered"] is recovered
+            end = await peer.get("replayed", id=id)
+            assert end["cursor"] == cursors[-1]
+            got = [m for m in await peer.barrier() if m.get("sub") == id]
+            assert [m["body"].get("fullText") for m in got] == [None, text][2 - count :]

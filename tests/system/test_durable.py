@@ -5,8 +5,9 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
-from conformance.agent import CHAT, completed, started, token
+from conformance.agent import CHAT, GOOD, completed, started, token
 from conformance.client import PATIENCE, Peer, connect
 
 from .processes import Running, serving
@@ -193,3 +194,50 @@ async def test_a_stop_in_good_order_stores_everything(tmp_path):
         stored = await history(broker.url("/ws/bas"))
         assert stored == list(range(1, len(stored) + 1))
         assert len(stored) >= acked
+
+
+@pytest.mark.parametrize(
+    ("bound", "in_file"), [({"HISTORY__EVENTS": "100"}, True), ({"HISTORY__BYTES": "40000"}, False)]
+)
+async def test_an_open_turn_is_whole_that_is_longer_than_the_history(tmp_path, bound, in_file):
+    """Its beginning is not retained, and perhaps not in the file's commits; and it is killed again
+    and again."""
+    environ = durable("AGENT_CHAT", tmp_path / "chat.db", **bound)
+    text = ""
+    async with serving_to("chat", environ, f"?client={SECRET}") as (broker, owner):
+        await owner.publish(CHAT + "turnStarted", started())
+        await owner.publish(CHAT + "toolCallStarted", {**GOOD["toolCallStarted"]})
+        index = 0
+        while index < 1000 or not in_file and await rows(broker) > index // 20:
+            operations = [
+                {"op": "publish", "id": owner.id(), "topic": CHAT + "token",
+                 "body": token(n, f"{n} ")} for n in range(index, index + 10)
+            ]  # fmt: skip
+            await owner.send(*operations)
+            await owner.acked(operations[-1]["id"])
+            index += 10
+            text = "".join(f"{n} " for n in range(index))
+        await kill(broker)
+    for _ in range(2):
+        async with serving_to("chat", environ, f"?client={SECRET}") as (broker, owner):
+            events, _ = await owner.replay(CHAT + ">", key="s")
+            bodies = [event["body"] for event in events]
+            assert [e["topic"].removeprefix(CHAT) for e in events] == [
+                "turnStarted", "token", "toolCallStarted",
+            ]  # fmt: skip
+            assert (bodies[1]["token"], bodies[1]["tokenCount"]) == (text, index)
+            await owner.publish(CHAT + "token", token(index - 1, f"{index - 1} "))  # a repeat
+            await owner.publish(CHAT + "token", token(index, f"{index} "))
+            text += f"{index} "
+            index += 1
+            await kill(broker)
+
+
+async def rows(broker: Running) -> int:
+    """How many commits the file has."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(broker.url("/metrics").replace("ws", "http", 1))
+    [line] = [
+        line for line in answer.text.splitlines() if line.startswith("edgestream_storage_rows{")
+    ]
+    return int(float(line.split()[-1]))

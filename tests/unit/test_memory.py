@@ -129,7 +129,7 @@ class Model(RuleBasedStateMachine):
         if all(numbers(e) for e in old):
             end = event(key=key, body=[n for e in old for n in numbers(e)], time=end.time)
             end.position = old[-1].position
-        elif numbers(end):
+        elif numbers(end) or not all(numbers(e) for e in old[:-1]):
             return
         read = self.engine.read(key, self.engine.floor(key), 100)
         assert list(read[at : at + count]) == old
@@ -192,8 +192,9 @@ class Model(RuleBasedStateMachine):
             if parts is None:
                 continue
             begin = parts[0].position
+            end = e.position if numbers(e) else parts[-min(2, len(parts))].position
             for position in range(max(begin - 1, self.engine.floor(e.key)), e.position + 1):
-                within = begin <= position < e.position
+                within = begin <= position < end
                 assert self.engine.whole(e.key, position) == (not within)
 
 
