@@ -22,10 +22,10 @@ from broker.groups import Groups
 from broker.ingress import Ingress, Intake, Publisher
 from broker.leases import Leases
 from broker.messages import Publish
+from broker.names import Names
 from broker.plugin import Event, Plugin
 from broker.retained import Retained
 from broker.streams import Streams
-from broker.topics import check_key
 from broker.upkeep import Upkeep
 from broker.waiting import WaitingRoom
 
@@ -78,7 +78,7 @@ class Namespace:
         self._clock = clock
         self._wake = wake
         self._complaint = ""
-        self._unsettled: set[tuple[str, str]] = set()  # dedupe names on their way to the engine
+        self._names = Names(engine)
         engine.open(self._delivered, self._failed, self.streams.essence)
 
     def restore(self) -> None:
@@ -201,41 +201,21 @@ class Namespace:
         topic = body_type.topic  # one string for all events of a topic
         key = plugin.key(topic, body)
         if key is None or message.key is not UNSET:
-            key = self._named_key(message, key)
+            key = self.streams.named(message.key, key)
         stream = self.streams.get(key) or self.streams.open(key)
         key = stream.key  # one string for all events of a stream
         if not publisher.principal.may("publish", topic, key):
             raise Rejected("forbidden", f"{publisher.principal.name} may not publish to {topic}")
         event = Event(topic, key, body, raw, now, publisher.sender, codec, extended)
         if message.dedupe is not UNSET:
-            self._check_name(event, message.dedupe)
+            self._names.check(event, message.dedupe)
         plugin.accept(stream.head, event)
         if event.dedupe is not None:
-            self._unsettled.add((key, event.dedupe))
+            self._names.add(event)
         if key not in expected:
             expected[key] = stream.last
             self.streams.keep(stream)
         return event
-
-    def _named_key(self, message: Publish, derived: str | None) -> str:
-        """The key of a publish that names one, or of which the body names none."""
-        if message.key is UNSET:
-            return ""
-        if derived is not None and derived != message.key:
-            field = self.plugin.key_field
-            raise Rejected(
-                "bad_body",
-                f"the key {message.key!r} is not the body's {field}",
-                {"path": f"$.{field}"},
-            )
-        check_key(message.key)
-        return message.key
-
-    def _check_name(self, event: Event, name: str) -> None:
-        """Let a `dedupe` name through once."""
-        event.dedupe = name
-        if (event.key, name) in self._unsettled or self.engine.has_name(event.key, name):
-            raise Duplicate
 
     def _append(self, batch: Batch) -> None:
         if not batch.runs and self.engine.immediate:
@@ -276,14 +256,13 @@ class Namespace:
 
     def _note(self, run: Sequence[Event]) -> None:
         """These events were delivered to their readers, and matter to others as well."""
-        topic, key = run[0].topic, run[0].key
+        topic = run[0].topic
         if topic in self.plugin.addressed:
             for event in run:
                 self.leases.address(event)
-        if topic in self.plugin.settling:
-            self.groups.settle(key)
+        self.groups.settle(run[0].key)
         if topic in self.plugin.closing:
-            self.upkeep.closed(key)
+            self.upkeep.closed(run[0].key)
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         """A batch could not be stored: tell its senders, and rebuild the heads it moved."""
@@ -304,8 +283,7 @@ class Namespace:
 
     def _settle(self, batch: Batch) -> None:
         """Let the senders of a batch know, now that its fate is decided."""
-        if self._unsettled:
-            self._unsettled.difference_update((e.key, e.dedupe) for e in batch.events if e.dedupe)
+        self._names.settle(batch)
         for key in batch.expected:
             self.streams[key].in_flight -= 1
         for ingress, _, answered in batch.origins:

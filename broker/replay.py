@@ -234,7 +234,7 @@ class History:
         except Gone:
             if self._after is not None or self._begun == key:
                 raise
-            read, reached = read_some(source, key, floor)
+            read, reached = read_some(source, key, source.floor(key))
         if read and read[-1].position > self._until:
             reached = None
         until, pattern = self._until, self._wanted.pattern

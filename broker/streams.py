@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from msgspec import UNSET, UnsetType
 from mypy_extensions import mypyc_attr
 
 from broker.bodies import BodyType
 from broker.engines.base import Engine
+from broker.errors import Rejected
 from broker.plugin import Event, Plugin
 from broker.topics import check_key
 
@@ -87,6 +89,24 @@ class Streams:
         if not self._engine.immediate:
             committed = self._plugin.initial()
         return Stream(key, head, committed, self._engine.last(key))
+
+    def named(self, key: str | UnsetType, derived: str | None) -> str:
+        """The key of a publish that names one, or of which the body names none.
+
+        Raises:
+            Rejected: it is not of the allowed form, or not the one that the body names.
+        """
+        if key is UNSET:
+            return ""
+        if derived is not None and derived != key:
+            field = self._plugin.key_field
+            raise Rejected(
+                "bad_body",
+                f"the key {key!r} is not the body's {field}",
+                {"path": f"$.{field}"},
+            )
+        check_key(key)
+        return key
 
     def restore(self) -> None:
         """Fold all states from what the engine has stored."""

@@ -25,12 +25,7 @@ from msgspec import UNSET
 
 from broker.plugin import BROKER, Duplicate, ErrorInfo, Event, Rejected, Sender
 from plugins.agent import questions
-from plugins.agent.messages import (
-    PREFIX,
-    Token,
-    ToolCallCompleted,
-    ToolCallStarted,
-)
+from plugins.agent.messages import PREFIX, Token, ToolCallCompleted, ToolCallStarted
 from plugins.agent.sessions import Session, Turn
 
 REMEMBERED_TURNS = 256

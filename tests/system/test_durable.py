@@ -208,7 +208,7 @@ async def test_an_open_turn_is_whole_that_is_longer_than_the_history(tmp_path, b
         await owner.publish(CHAT + "turnStarted", started())
         await owner.publish(CHAT + "toolCallStarted", {**GOOD["toolCallStarted"]})
         index = 0
-        while index < 1000 or not in_file and await rows(broker) > index // 20:
+        while index < 1000 or (not in_file and await rows(broker) > index // 20):
             operations = [
                 {"op": "publish", "id": owner.id(), "topic": CHAT + "token",
                  "body": token(n, f"{n} ")} for n in range(index, index + 10)

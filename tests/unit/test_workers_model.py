@@ -133,7 +133,7 @@ class Workers(RuleBasedStateMachine):
         untaken = {
             event.position
             for stream in self.chat.target.streams
-            for event in stream.committed.untaken.values()
+            for event in self.chat.target.plugin.untaken(stream.committed)
         }
         jobs = self.jobs()
         assert {job.event.position for job in jobs} == untaken
