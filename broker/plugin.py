@@ -129,6 +129,7 @@ class Plugin(Generic[State]):
             taken out: the plugin puts them in.
         closing: the topics of events with which something ends, of which the events before it
             can be compacted (`settled`), `compact_after` ms later; None for never.
+        parts: the topics of events that `told` speaks of.
         started: when it began to be told who is connected, in Unix ms.
         retained: its last events are its state, so that a subscription without
             ``replay`` gets a snapshot as well.
@@ -141,6 +142,7 @@ class Plugin(Generic[State]):
     leases: ClassVar[bool] = False
     addressed: ClassVar[frozenset[str]] = frozenset()
     closing: ClassVar[frozenset[str]] = frozenset()
+    parts: ClassVar[frozenset[str]] = frozenset()
     work: ClassVar[frozenset[str]] = frozenset()
     settling: ClassVar[frozenset[str]] = frozenset()
     compact_after: int | None = None
@@ -227,14 +229,14 @@ class Plugin(Generic[State]):
         merged: what they belong to has ended before that time, in Unix ms."""
         return 0
 
+    def told(self, state: State, since: int, until: int) -> Iterable[tuple[int, int]]:
+        """Between two positions, the positions of first and last events between which all
+        `parts` can be left out: the last ones of what they belong to say it again."""
+        return ()
+
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         """Events of one stream, neighbours, with those joined that lose nothing by it."""
         return run
-
-    def compact(self, run: Sequence[Event]) -> Sequence[Event]:
-        """The same for neighbours that are `settled`, and go on to be retained. Others may be
-        left out as well, if a later one says the same as they do."""
-        return self.merge(run)
 
     # What happens by itself: asked only of a plugin that has `leases`.
 

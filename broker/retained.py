@@ -82,7 +82,7 @@ class Retained:
             events = list(group)
             if not named:
                 self._decode(events)
-                events = list(self._plugin.compact(events))
+                events = list(self._plugin.merge(events))
             compacted += events
         for event in run:
             event.body = None

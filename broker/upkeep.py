@@ -1,9 +1,9 @@
 """What a namespace does beside its work: let go of what is old, and compact what has ended.
 
 Once a second it looks what there is to do, and does it a little at a time, about a
-millisecond, so that nobody notices. What has ended a while ago (`Plugin.closing`) is
-merged where it is retained: what was said in a thousand events is one event then, and who
-was in the middle of it, and did not come back so long, cannot go on from there.
+millisecond, so that nobody notices. Of what has ended a while ago (`Plugin.closing`) the parts
+are left out that its end says again, and others are merged: a thousand events are one then,
+and who was in the middle of it, and did not come back so long, cannot go on from there.
 """
 
 from collections import deque
@@ -14,15 +14,19 @@ from broker.clock import CallLater, Clock
 from broker.engines.base import Engine
 from broker.plugin import Event, Plugin
 from broker.retained import Retained
-from broker.streams import Streams
+from broker.streams import Stream, Streams
 
 PERIOD = 1.0
-PAUSE = 0.005
+PAUSE = 0.002
 """How long it waits when there was nothing to do, and when there is more, in seconds."""
 
-EVENTS = 512
+EVENTS = 256
 BYTES = 64 << 10
 """How many events are merged at once, and about how many bytes: no event becomes larger."""
+
+ALL = 1 << 30
+LEFT_OUT = 16
+"""As many events are left out in the time that it takes to merge one."""
 
 
 class Upkeep:
@@ -95,7 +99,9 @@ class Upkeep:
             return
         first = stream.compacted
         until = min(self._plugin.settled(stream.committed, before), self._engine.last(key))
-        pieces = 2 if until > first else 0
+        if until > first:
+            yield from self._leave_out(stream, first, until)
+        pieces = 2 if until > first and self._streams.get(key) is stream else 0
         while pieces > 1:
             position, pieces, merged = first, 0, False
             while old := self._piece(key, position, until):
@@ -112,6 +118,19 @@ class Upkeep:
                 break
         stream.compacted = max(first, until)
 
+    def _leave_out(self, stream: Stream, since: int, until: int) -> Iterator[int]:
+        """Let go of what the ends of things say again; nobody has to look into it."""
+        key, parts = stream.key, self._plugin.parts
+        for first, last in list(self._plugin.told(stream.committed, since, until)):
+            if self._streams.get(key) is not stream:
+                return  # it is forgotten
+            read = self._engine.read(key, max(first - 1, self._engine.floor(key)), ALL)
+            old = [event for event in read if event.position <= last]
+            new = [event for event in old if event.topic not in parts]
+            if len(new) < len(old) and not any(e.topic in parts and _must_stay(e) for e in old):
+                self._engine.replace(key, old, new)
+            yield 1 + len(old) // LEFT_OUT
+
     def _piece(self, key: str, after: int, until: int) -> Sequence[Event]:
         """The next events of a stream, as many as are merged at once."""
         size = 0
@@ -123,3 +142,8 @@ class Upkeep:
             if size > BYTES:
                 return events[: index + 1]
         return events
+
+
+def _must_stay(event: Event) -> bool:
+    """Whether it says more than its owner knows, or its name is one that a repeat may have."""
+    return event.extended or event.dedupe is not None

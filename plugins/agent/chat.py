@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from broker.plugin import ConfigError, Duplicate, Event, Plugin, Rejected, Sender, Unattended
 from plugins.agent import examples, questions, sessions, turns
 from plugins.agent.leases import ChatOptions, TurnLeases
-from plugins.agent.merging import compact, merge_tokens
+from plugins.agent.merging import merge_tokens
 from plugins.agent.messages import CHAT, PREFIX
 from plugins.agent.presence import Presence
 
@@ -39,6 +39,7 @@ class ChatPlugin(Plugin[sessions.Session]):
     leases = True
     addressed = frozenset({PREFIX + "cancel"})
     closing = turns.CLOSING
+    parts = frozenset({PREFIX + "token"})
     work = questions.WORK
     settling = questions.SETTLING
 
@@ -168,11 +169,11 @@ class ChatPlugin(Plugin[sessions.Session]):
     def settled(self, state: sessions.Session, before: int) -> int:
         return sessions.settled(state, before)
 
+    def told(self, state: sessions.Session, since: int, until: int) -> Iterable[tuple[int, int]]:
+        return sessions.told(state, since, until)
+
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         return merge_tokens(run)
-
-    def compact(self, run: Sequence[Event]) -> Sequence[Event]:
-        return compact(run)
 
     def routes(self) -> Iterable[BaseRoute]:
         """The chat page."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from broker.plugin import Event
-from plugins.agent.messages import Token, TurnCompleted
+from plugins.agent.messages import Token
 
 
 def merge_tokens(run: Sequence[Event]) -> Sequence[Event]:
@@ -23,29 +23,6 @@ def merge_tokens(run: Sequence[Event]) -> Sequence[Event]:
     if row:
         merged.append(_joined(row))
     return merged
-
-
-def compact(run: Sequence[Event]) -> Sequence[Event]:
-    """The same of turns that have ended. The text of one that was written in one go is left
-    out if the turnCompleted behind it has it."""
-    merged = merge_tokens(run)
-    last = len(merged) - 1
-    return [
-        event for n, event in enumerate(merged) if n == last or not _tells(merged[n + 1], event)
-    ]
-
-
-def _tells(end: Event, event: Event) -> bool:
-    """Whether the end of a turn has the text of `event`, and it is all of the turn's."""
-    body, token = end.body, event.body
-    return (
-        type(body) is TurnCompleted
-        and type(token) is Token
-        and token.turnId == body.turnId
-        and token.tokenIndex == 0
-        and token.token == body.fullText
-        and not event.extended
-    )
 
 
 def _follows(last: Event, event: Event) -> bool:

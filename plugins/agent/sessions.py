@@ -41,11 +41,13 @@ class Turn:
         tools_open: the toolCallStarted of those that are not, while the turn is open.
         saved: the messageIds of its messageSaved.
         ending: a digest of what ended it; None while it is open.
+        told: what ended it has all of its text.
     """
 
     __slots__ = (
         "agent_id", "cancel", "ending", "id", "is_last", "message_id", "next_index", "owner",
-        "parts", "saved", "seen", "shown", "started_at", "tools", "tools_done", "tools_open",
+        "parts", "saved", "seen", "shown", "started_at", "told", "tools", "tools_done",
+        "tools_open",
     )  # fmt: skip
 
     def __init__(self, started: Event) -> None:
@@ -64,6 +66,7 @@ class Turn:
         self.tools_open: dict[str, Event] | None = None
         self.saved: set[str] | None = None
         self.ending: bytes | None = None
+        self.told = False
 
     @property
     def key(self) -> str:
@@ -106,15 +109,17 @@ class Session:
         ended: the ids of those that have ended, oldest first.
         messages: what users said that is remembered, by topic and id, oldest first.
         untaken: those of it that wait for a worker to start a turn, oldest first; or None.
+        hidden: the position up to which there are events of turns that are not shown any more.
     """
 
-    __slots__ = ("ended", "messages", "turns", "untaken")
+    __slots__ = ("ended", "hidden", "messages", "turns", "untaken")
 
     def __init__(self) -> None:
         self.turns: dict[str, Turn] = {}
         self.ended: tuple[str, ...] = ()
         self.messages: tuple[tuple[str, str], ...] = ()
         self.untaken: dict[tuple[str, str], Event] | None = None
+        self.hidden = 0
 
     def open_turns(self) -> list[Turn]:
         return [turn for turn in self.turns.values() if turn.ending is None]
@@ -173,6 +178,27 @@ def settled(session: Session, before: int) -> int:
     that time, in Unix ms."""
     turns = [t for t in session.turns.values() if t.ending is None or _end_time(t) > before]
     return min([turn.shown[0].position - 1 for turn in turns], default=maxsize)
+
+
+def told(session: Session, since: int, until: int) -> Iterator[tuple[int, int]]:
+    """From which position to which one there are between two others only turns of which all
+    text is told by their ends."""
+    shown = [turn for turn in session.turns.values() if turn.shown]
+    first = last = 0
+    whole = False
+    for turn in sorted(shown, key=_begin):
+        if _begin(turn) > last:
+            if whole and first > since and last <= until:
+                yield first, last
+            first, whole = _begin(turn), _begin(turn) > session.hidden
+        last = maxsize if turn.ending is None else max(last, turn.shown[-1].position)
+        whole = whole and turn.told
+    if whole and first > since and last <= until:
+        yield first, last
+
+
+def _begin(turn: Turn) -> int:
+    return turn.shown[0].position
 
 
 def _end_time(turn: Turn) -> int:

@@ -180,7 +180,10 @@ def _end(session: Session, turn: Turn, event: Event) -> None:
     turn.tools_open = None
     session.ended += (turn.id,)
     if len(session.ended) > SHOWN_TURNS:
-        session.turns[session.ended[-1 - SHOWN_TURNS]].forget()
+        hidden = session.turns[session.ended[-1 - SHOWN_TURNS]]
+        if hidden.shown:
+            session.hidden = max(session.hidden, hidden.shown[-1].position)
+        hidden.forget()
     if len(session.ended) > REMEMBERED_TURNS:
         del session.turns[session.ended[0]]
         session.ended = session.ended[1:]
@@ -266,7 +269,8 @@ def _cancel(turn: Turn, event: Event) -> None:
 
 
 def _complete(turn: Turn, event: Event) -> None:
-    turn.parts = None  # the event has the full text
+    turn.told = turn.text == event.body.fullText
+    turn.parts = None
 
 
 def _fail(turn: Turn, event: Event) -> None:

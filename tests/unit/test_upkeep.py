@@ -222,16 +222,33 @@ def test_a_reader_that_is_behind_all_the_while(behind):
 
 
 def test_it_takes_little_time_at_once():
-    """A long turn, and many, are compacted in pieces."""
+    """What has to be merged is merged in pieces."""
     chat = Chat()
     chat.start()
     for n in range(3000):
         chat.write(f"{n} ")
-    chat.complete()
+    chat.fail()
     chat.timers.clock.now += 2 * AFTER
     upkeep: Upkeep = chat.target.upkeep
     steps = 0
     while upkeep.some():
         steps += 1
-    assert steps >= 5
-    assert chat.topics() == ["turnStarted", "turnCompleted"]
+    assert steps >= 10
+    assert chat.topics() == ["turnStarted", "token", "error"]
+
+
+def test_turns_that_are_told_by_their_ends_within_each_other():
+    """All of their tokens go; where one of them failed, its text is still there."""
+    for fails in (False, True):
+        chat = Chat()
+        for turn in TURNS:
+            chat.start(turn)
+        for n in range(50):
+            chat.write(f"{n} ", TURNS[n % 2])
+        chat.complete("t")
+        (chat.fail if fails else chat.complete)("u")
+        chat.timers.pass_(2 * AFTER)
+        assert ("token" in chat.topics()) == fails
+        client = Client()
+        client.take(chat.retained())
+        assert client.texts == chat.texts
