@@ -4,18 +4,14 @@ A dialect is pure: it knows nothing of connections, tasks or clocks. The gateway
 a request that was read (`Dialect.ask`), and then the events of one turn (`Dialect.encoder`).
 """
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
-from msgspec import Struct
 
-from plugins.agent.messages import Body, Token, TurnCompleted
-
-_LINE_BREAK = re.compile("\r\n|\r|\n")
+from plugins.agent.messages import Body, ChatError, Token, TurnCompleted
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,14 @@ class Event(NamedTuple):
     time: int
 
 
+class Failure(NamedTuple):
+    """Why a turn has no good end."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
 class Encoder(ABC):
     """One turn's way out. Not to be used for a second turn.
 
@@ -87,22 +91,38 @@ class Encoder(ABC):
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
         self.ended = False
+        self._failure: Failure | None = None
         self._texts: list[str] = []
 
     def accepted(self) -> bytes:
         """The question has a worker. Sent with the headers."""
         return b""
 
-    @abstractmethod
     def event(self, event: Event) -> bytes:
-        """One event of the turn. Token events may be merged; unknown topics are left out."""
+        """One event of the turn. Token events may be merged. Nothing follows the end."""
+        if self.ended:
+            return b""
+        body = event.body
+        if isinstance(body, Token):
+            return self._piece(body.token, event.time)
+        if isinstance(body, TurnCompleted):
+            rest = self._piece(_rest(self.text, body.fullText), event.time)
+            self.ended = True
+            return rest + self._completed(body, event.time)
+        if isinstance(body, ChatError):
+            return self.failed(body.code, body.message, body.retryable)
+        return self._other(body, event.time)
 
-    @abstractmethod
     def failed(self, code: str, message: str, retryable: bool) -> bytes:
-        """The turn ends here without a closing event of its own. Nothing where it has ended."""
+        """The turn ends here, whether an event says so or nothing does."""
+        if self.ended:
+            return b""
+        self.ended = True
+        self._failure = Failure(code, message, retryable)
+        return self._failed(self._failure)
 
     def closed(self) -> bytes:
-        """The closing event was given `Dialect.lingers` ago, and nothing has followed."""
+        """Its closing event came `Dialect.lingers` ago, and this has not `ended` yet."""
         return b""
 
     def answer(self) -> tuple[int, bytes]:
@@ -110,22 +130,41 @@ class Encoder(ABC):
 
         Only for an `Ask` that is no stream: of a dialect that always streams there is none.
         """
-        raise NotImplementedError(f"{type(self).__name__} only streams")
+        if self._failure is not None:
+            status = 504 if self._failure.code in TOO_LATE else 502
+            return status, problem(*self._failure)
+        return 200, msgspec.json.encode(self._document())
 
     @property
     def text(self) -> str:
         """All the text so far."""
         return "".join(self._texts)
 
-    def _piece(self, body: Token | TurnCompleted) -> str:
-        """What `body` adds to the text.
+    def _piece(self, text: str, time: int) -> bytes:
+        if not text:
+            return b""
+        self._texts.append(text)
+        return self._token(text, time)
 
-        Of a completed turn, that is what no token event said: where its agent does not
-        stream, or where its tokens were compacted away before this reader came.
-        """
-        piece = body.token if isinstance(body, Token) else _rest(self.text, body.fullText)
-        self._texts.append(piece)
-        return piece
+    @abstractmethod
+    def _token(self, text: str, time: int) -> bytes:
+        """A piece of the text, which is not empty."""
+
+    @abstractmethod
+    def _completed(self, body: TurnCompleted, time: int) -> bytes:
+        """The good end, and the cancelled one. The text is complete."""
+
+    @abstractmethod
+    def _failed(self, failure: Failure) -> bytes:
+        """The dialect's own way to end without an answer."""
+
+    @abstractmethod
+    def _other(self, body: Body, time: int) -> bytes:
+        """Whatever else happens in a turn; what the front end does not know is left out."""
+
+    def _document(self) -> Any:
+        """The JSON answer."""
+        raise TypeError(f"{type(self).__module__} only streams")
 
 
 class Dialect(ABC):
@@ -161,21 +200,11 @@ class Dialect(ABC):
         """The way out for the turn that answers `ask`."""
 
 
-def frame(*data: str | bytes, event: str = "") -> bytes:
-    """Each of `data` as one SSE event, named `event` where that is given.
-
-    Lines end with LF alone, and what has line breaks becomes several ``data:`` lines.
-    """
-    name = f"event: {event}\n" if event else ""
-    return "".join(f"{name}{''.join(_lines(each))}\n" for each in data).encode()
+TOO_LATE = frozenset({"turn_stalled", "agent_unresponsive", "timeout"})
+"""Codes of errors that are HTTP 504; others that end a turn are 502."""
 
 
-def packed(*messages: Struct | Mapping[str, Any], event: str = "") -> bytes:
-    """Each message as one SSE event whose data is its JSON."""
-    return frame(*map(msgspec.json.encode, messages), event=event)
-
-
-def problem(code: str, message: str, *, retryable: bool, field: str | None = None) -> bytes:
+def problem(code: str, message: str, retryable: bool, field: str | None = None) -> bytes:
     """The JSON that tells why there is no answer: for every status that is no success."""
     error: dict[str, Any] = {"code": code, "message": message, "retryable": retryable}
     if field is not None:
@@ -183,10 +212,7 @@ def problem(code: str, message: str, *, retryable: bool, field: str | None = Non
     return msgspec.json.encode({"error": error})
 
 
-def _lines(data: str | bytes) -> Iterable[str]:
-    text = data if isinstance(data, str) else data.decode()
-    return (f"data: {line}\n" for line in _LINE_BREAK.split(text))
-
-
 def _rest(said: str, full: str) -> str:
+    """What no token event said of a completed turn's text: where its agent does not stream,
+    or where its tokens were compacted away before this reader came."""
     return full[len(said) :] if full.startswith(said) else ""
