@@ -93,6 +93,8 @@ class Encoder(ABC):
         self.ended = False
         self._failure: Failure | None = None
         self._texts: list[str] = []
+        self._tokens = 0
+        self._heard = 0  # of the latest event, in Unix ms
 
     def accepted(self) -> bytes:
         """The question has a worker. Sent with the headers."""
@@ -103,7 +105,9 @@ class Encoder(ABC):
         if self.ended:
             return b""
         body = event.body
+        self._heard = max(self._heard, event.time)
         if isinstance(body, Token):
+            self._tokens += body.count if body.token else 0
             return self._piece(body.token, event.time)
         if isinstance(body, TurnCompleted):
             rest = self._piece(_rest(self.text, body.fullText), event.time)

@@ -49,15 +49,12 @@ class OctopusEncoder(Encoder):
         super().__init__(ask)
         self._turn = ""
         self._began: int | None = None
-        self._heard = 0
         self._calls: dict[str, int] = {}  # when each began, in Unix ms
 
     def _token(self, text: str, time: int) -> bytes:
-        self._heard = time
         return packed(Text(text), "token")
 
     def _other(self, body: Body, time: int) -> bytes:
-        self._heard = time
         match body:
             case TurnStarted():
                 self._turn, self._began = body.turnId, time
@@ -81,8 +78,7 @@ class OctopusEncoder(Encoder):
 
     def _failed(self, failure: Failure) -> bytes:
         began = self._heard if self._began is None else self._began
-        end = TurnEnd(self._turn, len(self._texts), max(0, self._heard - began))
-        return packed(end, "turn_end")
+        return packed(TurnEnd(self._turn, self._tokens, self._heard - began), "turn_end")
 
 
 class Octopus(Dialect):
