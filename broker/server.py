@@ -31,6 +31,7 @@ from broker.router import Router, check_owners
 from broker.scheduler import Scheduler
 from broker.sessions import Connected, Sessions
 from broker.transports.entrance import Entrance
+from broker.transports.gateway import NamespaceGateway
 from broker.transports.heartbeat import Heartbeat
 from broker.transports.http import application
 from broker.transports.listener import HttpServer, bind, check_tls
@@ -284,13 +285,18 @@ class Broker:
         return leaving
 
     def _uvicorn_config(self) -> uvicorn.Config:
-        routes = [route for plugin in self._plugins.values() for route in plugin.routes()]
+        entrance = Entrance(self.shared)
+        routes = [
+            route
+            for namespace in self.shared.router.namespaces
+            for route in namespace.plugin.routes(NamespaceGateway(entrance, namespace))
+        ]
         collector = BrokerCollector(self.shared, self._lag)
         return uvicorn.Config(
             application(
                 self._not_ready,
                 lambda: exposition(collector),
-                Entrance(self.shared),
+                entrance,
                 self.settings.auth,
                 routes,
             ),

@@ -48,13 +48,11 @@ _error = JSON.decoder(Error).decode
 
 
 class Render(Protocol):
-    """Makes a response's body of what the broker says.
+    """Makes a response's body of what the broker says."""
 
-    Attributes:
-        ended: nothing follows.
-    """
-
-    ended: bool
+    @property
+    def ended(self) -> bool:
+        """Whether nothing follows."""
 
     def begin(self) -> bytes:
         """What the body begins with."""
@@ -186,6 +184,12 @@ class Caller:
         self._early.clear()
         self._write(self._render.begin() + b"".join(early))
 
+    def say(self, data: bytes) -> None:
+        """Write something that no message is the reason of."""
+        self._write(data)
+        if self._render is not None and self._render.ended:
+            self._finish()
+
     def leave(self) -> None:
         """It is over."""
         if self._connection.guest is self:
@@ -203,10 +207,7 @@ class Caller:
 
     def send(self, payload: bytes) -> None:
         raws = _each(payload) if payload.startswith(b"[") else [Raw(payload)]
-        written = [self._take(raw) for raw in raws]
-        self._write(b"".join(written))
-        if self._render is not None and self._render.ended:
-            self._finish()
+        self.say(b"".join([self._take(raw) for raw in raws]))
 
     def _take(self, raw: Raw) -> bytes:
         told = _told(raw)

@@ -6,8 +6,9 @@ import structlog
 from starlette.requests import Request
 
 from broker.errors import Closed, Rejected
+from broker.gateway import Refused
 from broker.namespace import Namespace
-from broker.transports.answers import Refused, refused_as
+from broker.transports.answers import refused_as
 from broker.transports.caller import Caller
 from broker.transports.origins import page_allowed
 from broker.transports.port import Port

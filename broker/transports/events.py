@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.errors import Rejected
+from broker.gateway import EVENT_STREAM, Refused
 from broker.messages import Subscribe
-from broker.transports.answers import Refused, answer, status_of, unfit
+from broker.transports.answers import unfit
 from broker.transports.caller import Caller
 from broker.transports.entrance import Entrance
 from broker.transports.requests import check_accept, field_of
-from broker.transports.sse import HEADERS, EventStream, Place, Places
+from broker.transports.sse import EventStream, Place, Places
 from broker.transports.streaming import Streamed
 
 log = structlog.get_logger(__name__)
@@ -59,7 +60,7 @@ class Events:
             return self._stream(caller, server, wishes, wanted)
         except Rejected as error:
             caller.leave()
-            return answer(Refused(error.code, error.message).error, status_of(error.code))
+            raise Refused(error.code, error.message) from None
         except BaseException:
             caller.leave()
             raise
@@ -90,7 +91,7 @@ class Events:
             caller.render(render)
             caller.stream()
 
-        return Streamed(HEADERS, begin, caller.done, caller.leave)
+        return Streamed(EVENT_STREAM, begin, caller.done, caller.leave)
 
     def _places(
         self, server: str | None, wishes: Wishes, wanted: Sequence[Wanted]

@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from broker.config import Auth
-from broker.transports.answers import Refused, on_refused
+from broker.gateway import Refused
+from broker.transports.answers import on_refused
 from broker.transports.entrance import Entrance
 from broker.transports.events import Events
 from broker.transports.handshake import PATH

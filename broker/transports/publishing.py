@@ -10,8 +10,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from broker.codec import JSON
+from broker.gateway import status_of
 from broker.messages import Ack, Error, Publish
-from broker.transports.answers import answer, status_of
+from broker.transports.answers import answer
 from broker.transports.caller import Caller
 from broker.transports.entrance import Entrance
 from broker.transports.requests import check_accept, check_type, decode, field_of, read

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from broker.bodies import path_of
 from broker.codec import JSON
-from broker.transports.answers import Refused
+from broker.gateway import Refused
 
 ANY = "*/*"
 

@@ -16,14 +16,6 @@ from broker.transports.caller import Told
 RETRY = b"retry: 1000\n\n"
 """How long an `EventSource` waits before it comes back, in ms."""
 
-HEADERS = {
-    "content-type": "text/event-stream",
-    "cache-control": "no-cache",
-    "connection": "keep-alive",
-    "x-accel-buffering": "no",
-}
-"""What keeps proxies and browsers from holding events back."""
-
 
 def frame(data: bytes, event: str = "", id: str = "") -> bytes:
     """One event. `data` may have line breaks of any kind: its reader sees ``\\n``."""

@@ -10,7 +10,16 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from broker.plugin import ConfigError, Duplicate, Event, Plugin, Rejected, Sender, Unattended
+from broker.plugin import (
+    ConfigError,
+    Duplicate,
+    Event,
+    Gateway,
+    Plugin,
+    Rejected,
+    Sender,
+    Unattended,
+)
 from plugins.agent import questions, sessions, turns
 from plugins.agent.leases import ChatOptions, TurnLeases
 from plugins.agent.merging import merge_tokens
@@ -159,7 +168,7 @@ class ChatPlugin(Plugin[sessions.Session]):
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         return merge_tokens(run)
 
-    def routes(self) -> Iterable[BaseRoute]:
+    def routes(self, gateway: Gateway) -> Iterable[BaseRoute]:
         """The chat page."""
         yield Route("/", _page)
         yield Mount("/static", _Static(directory=WEB))

@@ -152,7 +152,9 @@ async def stream(
 
 
 @asynccontextmanager
-async def events(site: Any, *headers: str, server: str = "", **fields: Any) -> AsyncIterator[Stream]:
+async def events(
+    site: Any, *headers: str, server: str = "", **fields: Any
+) -> AsyncIterator[Stream]:
     """`GET /events`, which stands."""
     path = f"/events{server}?{query(**fields)}"
     async with stream(site.address, path, *headers) as opened:
