@@ -58,17 +58,26 @@ class Refused(Exception):
     """A request is refused.
 
     Args:
-        code, message: what is wrong; the code is one of the broker's (`ERRORS`).
+        code, message: what is wrong.
         field: what it is about: of the query, the headers or the body.
         status: the HTTP status, where it is another than the code's.
+        retryable: whether it may succeed later, where the code is a plugin's.
     """
 
-    def __init__(self, code: str, message: str, field: str = "", status: int = 0) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        field: str = "",
+        status: int = 0,
+        *,
+        retryable: bool = False,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.field = field
-        self.retryable = ERRORS[code].retryable
+        self.retryable = ERRORS[code].retryable if code in ERRORS else retryable
         self.status = status or status_of(code)
 
 
@@ -104,14 +113,14 @@ class Call(Protocol):
         as they are retained. They wait until `stream` or `finish`.
 
         Raises:
-            Rejected: as `op: subscribe` is.
+            Refused: as `op: subscribe` is.
         """
 
     async def publish(self, topic: str, body: Any) -> None:
         """Publish, and wait for the answer.
 
         Raises:
-            Rejected: as `op: publish` is.
+            Refused: as `op: publish` is.
         """
 
     def stream(self, headers: Mapping[str, str], after: Callable[[], None]) -> Response:

@@ -222,7 +222,7 @@ class Caller:
         return b""
 
     def _write(self, data: bytes) -> None:
-        if data and self._streams and not self.gone:
+        if data and self._streams and self.open and not self.gone:
             self.spoke = True
             self._connection.write_chunk(data)
 

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.codec import JSON
-from broker.errors import CLOSES, Rejected
-from broker.gateway import Follower
+from broker.errors import CLOSES
+from broker.gateway import Follower, Refused
 from broker.messages import Error, Goodbye, Publish, Subscribe
 from broker.namespace import Namespace
 from broker.transports.caller import Caller, Told
@@ -111,5 +111,4 @@ class _Following:
 def _check(refusal: Error | None) -> None:
     """Raise what a publish or a subscribe was refused with."""
     if refusal is not None:
-        detail = None if refusal.detail is UNSET else refusal.detail
-        raise Rejected(refusal.code, refusal.message, detail)
+        raise Refused(refusal.code, refusal.message, retryable=refusal.retryable)

@@ -72,6 +72,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def hold_little(self) -> None:
         """From now on, buffer next to nothing."""
+        if self.transport.is_closing():
+            return
         # A mark of 0 would stall for ever under TLS.
         self.transport.set_write_buffer_limits(high=1, low=0)
         sock = self.transport.get_extra_info("socket")

@@ -1,7 +1,7 @@
 """A reader of server-sent events that is made of bytes: it sees each chunk, and may not read."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -124,6 +124,13 @@ class Stream:
         while data := await self.chunk():
             rest += parse(data.decode())
         return rest
+
+
+async def until(done: Callable[[], Any]) -> None:
+    """Wait for something in the broker that tells nobody."""
+    async with asyncio.timeout(PATIENCE):
+        while not done():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 def query(**fields: Any) -> str:

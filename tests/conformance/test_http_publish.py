@@ -8,6 +8,7 @@ import pytest
 
 from .agent import CHAT, started, token
 from .client import connect
+from .sse import until
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 ONE = {"topic": "workflow.x", "key": "k", "body": {"a": 1}}
@@ -187,8 +188,6 @@ async def test_who_hangs_up_leaves_nothing_behind(site, reader):
     path = "POST /publish HTTP/1.1"
     _, writer = await asyncio.open_connection("127.0.0.1", site.broker.port)
     writer.write("\r\n".join([path, "Host: x", *lines, "", '{"topic"']).encode())
-    while len(site.broker.shared.sessions.live) < 2:
-        await reader.barrier()
+    await until(lambda: len(site.broker.shared.sessions.live) == 2)
     writer.close()
-    while len(site.broker.shared.sessions.live) > 1:
-        await reader.barrier()
+    await until(lambda: len(site.broker.shared.sessions.live) == 1)

@@ -10,7 +10,7 @@ from broker.transports.sse import Place, Places, frame
 
 from .agent import CHAT, completed, started, token
 from .client import connect
-from .sse import events, parse, query, stream
+from .sse import events, parse, query, stream, until
 
 PAGE = "Origin: https://chat.example"
 
@@ -234,8 +234,7 @@ async def test_a_reader_that_leaves_leaves_nothing_behind(site, publisher):
     """Its subscriptions and its session go with its connection."""
     async with events(site, topic="workflow.x"):
         assert len(site.broker.shared.sessions.live) == 2
-    while len(site.broker.shared.sessions.live) > 1:
-        await publisher.barrier()
+    await until(lambda: len(site.broker.shared.sessions.live) == 1)
 
 
 # ----------------------------------------------------------------- what is refused
