@@ -16,7 +16,13 @@ from starlette.responses import Response
 from broker.errors import ERRORS
 
 __all__ = [
-    "EVENT_STREAM", "HANGUP", "Call", "Follower", "Gateway", "Refused", "status_of",
+    "EVENT_STREAM",
+    "Call",
+    "Follower",
+    "Gateway",
+    "Hangup",
+    "Refused",
+    "status_of",
 ]  # fmt: skip
 
 EVENT_STREAM: Mapping[str, str] = {
@@ -27,7 +33,7 @@ EVENT_STREAM: Mapping[str, str] = {
 }
 """The headers of server-sent events: proxies and browsers are not to hold them back."""
 
-HANGUP = ClientDisconnect
+Hangup = ClientDisconnect
 """Raised while a request is read whose peer has gone away."""
 
 STATUS = {
@@ -152,7 +158,7 @@ class Gateway(Protocol):
 
         Raises:
             Refused: 400, 413, 415, 422.
-            HANGUP: it has not come to its end.
+            Hangup: it has not come to its end.
         """
 
     def state(self, key: str) -> Any:

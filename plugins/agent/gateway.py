@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from broker.gateway import EVENT_STREAM, HANGUP, Call, Gateway, Refused
+from broker.gateway import EVENT_STREAM, Call, Gateway, Hangup, Refused
 from broker.plugin import ConfigError
 from plugins.agent.answering import Answering
 from plugins.agent.dialects import DIALECTS
@@ -104,7 +104,7 @@ class ChatGateway:
             return _json(error.status, told)
         except Unfit as error:
             return _json(422, problem("bad_message", str(error), False, error.field))
-        except HANGUP:
+        except Hangup:
             return Response(status_code=400)  # nobody is there to read it
 
     async def _answer(self, mount: Mount, request: Request) -> Response:

@@ -217,6 +217,43 @@ async def test_silence_is_filled_with_comments(start):
         assert await reader.chunk() == b": heartbeat\n\n"
 
 
+async def test_a_reader_that_takes_nothing_is_cut_off(start):
+    """For two heartbeats; one that has nothing to take is not."""
+    site = await start(heartbeat={"interval": 0.05})
+    path = "/events?" + query(topic="workflow.x")
+    live = site.broker.shared.sessions.live
+    async with connect(site.server("bas")) as publisher, events(site, topic="workflow.y") as idle:
+        async with stream(site.address, path, receive_buffer=4096):
+            for _ in range(60):
+                await publisher.publish("workflow.x", "x" * 100_000)
+            await until(lambda: len(live) == 2)
+        await publisher.publish("workflow.y", 1)
+        assert await idle.bodies(1) == [1]
+
+
+async def test_under_tls(start, identity):
+    """More than any buffer holds, to the end: what is under way does not stall."""
+    site = await start(listen=identity.listen)
+    async with (
+        connect(site.server("bas"), ssl=identity.trust) as publisher,
+        httpx.AsyncClient(base_url=site.url, verify=identity.trust, trust_env=False) as http,
+        http.stream("GET", "/events?topic=workflow.x&key=k") as response,
+    ):
+        lines = response.aiter_lines()
+        while "subscribed" not in await anext(lines):
+            pass
+        for number in range(100):
+            body = f"{number} " + "x" * 100_000
+            await publisher.publish("workflow.x", body, key="k")
+        got = 0
+        async for line in lines:
+            if line.startswith("data: ") and '"op":"event"' in line:
+                assert f'"body":"{got} ' in line
+                got += 1
+                if got == 100:
+                    break
+
+
 async def test_a_broker_that_stops_says_goodbye(start):
     """What is queued is delivered, then a `goodbye` with 4100; the response is complete."""
     site = await start()
