@@ -25,6 +25,7 @@ from broker.errors import (
     Rejected,
     Unattended,
 )
+from broker.gateway import Gateway
 
 __all__ = [
     "BROKER",
@@ -33,6 +34,7 @@ __all__ = [
     "EdgestreamError",
     "ErrorInfo",
     "Event",
+    "Gateway",
     "Plugin",
     "Rejected",
     "Sender",
@@ -259,8 +261,8 @@ class Plugin(Generic[State]):
         or those who were (`tried`) did not take it up. With it the event is not `untaken`."""
         return ()
 
-    def routes(self) -> Iterable[BaseRoute]:
-        """The HTTP routes that it brings."""
+    def routes(self, gateway: Gateway) -> Iterable[BaseRoute]:
+        """The HTTP routes that it brings; `gateway` is their way to its namespace."""
         return ()
 
 

@@ -30,15 +30,22 @@ from broker.plugin import Plugin
 from broker.router import Router, check_owners
 from broker.scheduler import Scheduler
 from broker.sessions import Connected, Sessions
+from broker.transports.entrance import Entrance
+from broker.transports.gateway import NamespaceGateway
 from broker.transports.heartbeat import Heartbeat
 from broker.transports.http import application
 from broker.transports.listener import HttpServer, bind, check_tls
 from broker.transports.port import Port
+from broker.transports.streaming import HttpConnection
 from broker.transports.websocket import WebSocketConnection
 
 log = structlog.get_logger(__name__)
 
 TRIM_PERIOD = 1.0
+STREAM_BEAT = 10.0
+"""After how many seconds of silence a streaming response says something, at first; it does at
+the next visit, so within 15."""
+
 DRAIN_POLL = 0.01
 
 
@@ -169,13 +176,14 @@ class Broker:
         router = Router(groups, elsewhere)
         scheduler.namespaces = router.namespaces
         sessions = Sessions(settings, scheduler, error_codes(self._plugins))
-        heartbeat = Heartbeat(settings.heartbeat.interval, loop.call_later)
+        interval = settings.heartbeat.interval
+        heartbeat = Heartbeat(interval, loop.call_later)
+        beats = Heartbeat(min(interval, STREAM_BEAT), loop.call_later)
         authenticator = Authenticator(settings.auth.anonymous)
         self.shared = Port(
-            settings, self._clock, scheduler, heartbeat, router, sessions, authenticator
+            settings, self._clock, scheduler, heartbeat, beats, router, sessions, authenticator
         )
         self._lag = LoopLag(self._clock.seconds, loop.call_later)
-        self._stopping = False
         self._http: HttpServer
         self._serving: asyncio.Task[None]
 
@@ -218,6 +226,7 @@ class Broker:
                 self._serving.result()
             await asyncio.sleep(0.001)
         self.shared.heartbeat.start()
+        self.shared.beats.start()
         self._lag.start()
         self._trim()
         gc.collect()
@@ -234,7 +243,7 @@ class Broker:
 
     async def stop(self) -> None:
         """Accept nothing more, deliver what is queued, say goodbye, and end."""
-        self._stopping = True
+        self.shared.stopping = True
         deadline = self._clock.seconds() + self.settings.shutdown.drain
         sessions = self.shared.sessions.live
         log.info("stopping", connections=len(sessions))
@@ -276,12 +285,23 @@ class Broker:
         return leaving
 
     def _uvicorn_config(self) -> uvicorn.Config:
-        routes = [route for plugin in self._plugins.values() for route in plugin.routes()]
+        entrance = Entrance(self.shared)
+        routes = [
+            route
+            for namespace in self.shared.router.namespaces
+            for route in namespace.plugin.routes(NamespaceGateway(entrance, namespace))
+        ]
         collector = BrokerCollector(self.shared, self._lag)
         return uvicorn.Config(
-            application(self._not_ready, lambda: exposition(collector), routes),
+            application(
+                self._not_ready,
+                lambda: exposition(collector),
+                entrance,
+                self.settings.auth,
+                routes,
+            ),
+            http=HttpConnection,
             ws=self._websocket,  # type: ignore[arg-type]  # called like a class, and is not one
-            http="httptools",
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -296,7 +316,7 @@ class Broker:
         return WebSocketConnection(self.shared, server_state.connections)
 
     def _not_ready(self) -> str | None:
-        if self._stopping:
+        if self.shared.stopping:
             return "shutting down"
         for namespace in self.shared.router.namespaces:
             if namespace.engine.failure is not None:

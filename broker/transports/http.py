@@ -1,20 +1,30 @@
-"""HTTP on the same port: health, metrics, and the routes that plugins bring."""
+"""HTTP on the same port: health, metrics, the gateway, and the routes that plugins bring."""
 
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from broker.config import Auth
+from broker.gateway import Refused
+from broker.transports.answers import on_refused
+from broker.transports.entrance import Entrance
+from broker.transports.events import Events
 from broker.transports.handshake import PATH
+from broker.transports.origins import Cors
+from broker.transports.publishing import Publishing
 
 
 def application(
     ready: Callable[[], str | None],
     metrics: Callable[[], bytes],
+    entrance: Entrance,
+    auth: Auth,
     plugin_routes: Iterable[BaseRoute],
 ) -> Starlette:
     """The HTTP side of the broker.
@@ -22,8 +32,11 @@ def application(
     Args:
         ready: why the broker should get no new connections now, or None.
         metrics: the text of `/metrics`.
+        entrance: lets requests of the gateway in.
+        auth: which pages may read what is answered.
         plugin_routes: what the plugins add.
     """
+    publishing, events = Publishing(entrance), Events(entrance)
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -51,6 +64,12 @@ def application(
             Route("/metrics", metrics_page),
             Route(PATH, upgrade_required),
             Route(PATH + "/{server}", upgrade_required),
+            Route("/publish", publishing.post, methods=["POST"]),
+            Route("/publish/{server}", publishing.post, methods=["POST"]),
+            Route("/events", events.get),
+            Route("/events/{server}", events.get),
             *plugin_routes,
-        ]
+        ],
+        middleware=[Middleware(Cors, settings=auth)],
+        exception_handlers={Refused: on_refused},
     )

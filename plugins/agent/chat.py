@@ -10,8 +10,18 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from broker.plugin import ConfigError, Duplicate, Event, Plugin, Rejected, Sender, Unattended
+from broker.plugin import (
+    ConfigError,
+    Duplicate,
+    Event,
+    Gateway,
+    Plugin,
+    Rejected,
+    Sender,
+    Unattended,
+)
 from plugins.agent import questions, sessions, turns
+from plugins.agent.gateway import ChatGateway, mounts
 from plugins.agent.leases import ChatOptions, TurnLeases
 from plugins.agent.merging import merge_tokens
 from plugins.agent.messages import CHAT, PREFIX
@@ -47,6 +57,7 @@ class ChatPlugin(Plugin[sessions.Session]):
         super().__init__(namespace, options)
         self.worker_wait = int(options.worker_wait * 1000)
         self.start_limit = int(options.start_limit * 1000)
+        self._mounts = mounts(options, f"namespaces.{namespace}.options.dialects")
         self._presence = Presence()
         self._leases = TurnLeases(options, self._presence)
 
@@ -159,10 +170,11 @@ class ChatPlugin(Plugin[sessions.Session]):
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         return merge_tokens(run)
 
-    def routes(self) -> Iterable[BaseRoute]:
-        """The chat page."""
+    def routes(self, gateway: Gateway) -> Iterable[BaseRoute]:
+        """The chat page, and chat over HTTP in every dialect."""
         yield Route("/", _page)
         yield Mount("/static", _Static(directory=WEB))
+        yield from ChatGateway(gateway, self._mounts, self.options.cancel_grace).routes()
 
 
 class _Static(StaticFiles):
