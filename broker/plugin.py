@@ -261,6 +261,9 @@ class Plugin(Generic[State]):
         or those who were (`tried`) did not take it up. With it the event is not `untaken`."""
         return ()
 
+    def close(self) -> None:
+        """The broker ends: let go of what is open."""
+
     def routes(self, gateway: Gateway) -> Iterable[BaseRoute]:
         """The HTTP routes that it brings; `gateway` is their way to its namespace."""
         return ()

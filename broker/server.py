@@ -275,6 +275,7 @@ class Broker:
     def _close_engines(self) -> None:
         for namespace in self.shared.router.namespaces:
             namespace.engine.close()
+            namespace.plugin.close()
 
     def _let_go(self, leaving: set[Connected]) -> set[Connected]:
         """Say goodbye to those of `leaving` that have got everything; the others are left."""

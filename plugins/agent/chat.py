@@ -22,10 +22,12 @@ from broker.plugin import (
 )
 from plugins.agent import questions, sessions, turns
 from plugins.agent.gateway import ChatGateway, mounts
-from plugins.agent.leases import ChatOptions, TurnLeases
+from plugins.agent.leases import TurnLeases
 from plugins.agent.merging import merge_tokens
 from plugins.agent.messages import CHAT, PREFIX
+from plugins.agent.options import ChatOptions
 from plugins.agent.presence import Presence
+from plugins.agent.recordings import Recordings
 
 WEB = Path(__file__).parent / "web"
 
@@ -58,6 +60,7 @@ class ChatPlugin(Plugin[sessions.Session]):
         self.worker_wait = int(options.worker_wait * 1000)
         self.start_limit = int(options.start_limit * 1000)
         self._mounts = mounts(options, f"namespaces.{namespace}.options.dialects")
+        self._recordings = Recordings(options.voice)
         self._presence = Presence()
         self._leases = TurnLeases(options, self._presence)
 
@@ -174,7 +177,12 @@ class ChatPlugin(Plugin[sessions.Session]):
         """The chat page, and chat over HTTP in every dialect."""
         yield Route("/", _page)
         yield Mount("/static", _Static(directory=WEB))
-        yield from ChatGateway(gateway, self._mounts, self.options.cancel_grace).routes()
+        yield from ChatGateway(
+            gateway, self._mounts, self._recordings, self.options.cancel_grace
+        ).routes()
+
+    def close(self) -> None:
+        self._recordings.close()
 
 
 class _Static(StaticFiles):

@@ -12,7 +12,7 @@ import hashlib
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,8 +28,10 @@ from broker.plugin import ConfigError
 from plugins.agent.answering import Answering
 from plugins.agent.dialects import DIALECTS
 from plugins.agent.dialects.base import Ask, Dialect, Incoming, Unfit, problem
-from plugins.agent.leases import ChatOptions
 from plugins.agent.messages import PREFIX, Cancel, UserMessage
+from plugins.agent.options import ChatOptions
+from plugins.agent.recordings import PATH as AUDIO
+from plugins.agent.recordings import Recording, Recordings
 from plugins.agent.sessions import Session
 
 log = structlog.get_logger("edgestream.agent")
@@ -73,18 +75,26 @@ def mounts(options: ChatOptions, where: str) -> list[Mount]:
     return list(made.values())
 
 
+Asked = tuple[Ask, Answering]
+Asking = Callable[[Dialect, Request, Call], Awaitable[Asked]]
+
+
 class ChatGateway:
     """The endpoints of all dialects.
 
     Args:
         mounts: the dialects.
+        recordings: where speech waits for its worker.
         grace: how long a turn goes on whose reader has gone away, where that stops it, in
             seconds: as long as it may come back.
     """
 
-    def __init__(self, gateway: Gateway, mounts: Iterable[Mount], grace: float) -> None:
+    def __init__(
+        self, gateway: Gateway, mounts: Iterable[Mount], recordings: Recordings, grace: float
+    ) -> None:
         self._gateway = gateway
         self._mounts = mounts
+        self._recordings = recordings
         self._grace = grace
         self._asking: dict[tuple[str, str], str] = {}  # by session and name: not accepted yet
         self._readers: Counter[str] = Counter()  # by message
@@ -93,12 +103,16 @@ class ChatGateway:
     def routes(self) -> Iterable[BaseRoute]:
         for mount in self._mounts:
             for path in mount.dialect.paths:
-                post = partial(self._post, mount)
+                post = partial(self._post, mount, self._ask)
                 yield Route(mount.prefix + path, post, methods=["POST"])
+            for path in mount.dialect.voice:
+                post = partial(self._post, mount, self._say)
+                yield Route(mount.prefix + path, post, methods=["POST"])
+        yield Route(AUDIO, self._recordings.fetch)
 
-    async def _post(self, mount: Mount, request: Request) -> Response:
+    async def _post(self, mount: Mount, asking: Asking, request: Request) -> Response:
         try:
-            return await self._answer(mount, request)
+            return await self._answer(mount, asking, request)
         except Refused as error:
             told = problem(error.code, error.message, error.retryable, error.field or None)
             return _json(error.status, told)
@@ -107,11 +121,10 @@ class ChatGateway:
         except Hangup:
             return Response(status_code=400)  # nobody is there to read it
 
-    async def _answer(self, mount: Mount, request: Request) -> Response:
+    async def _answer(self, mount: Mount, asking: Asking, request: Request) -> Response:
         call = self._gateway.admit(request, OFFERED)
         try:
-            ask = mount.dialect.ask(await self._read(request))
-            answering = await self._ask(mount.dialect, ask, call)
+            ask, answering = await asking(mount.dialect, request, call)
         except BaseException:
             call.leave()
             raise
@@ -127,15 +140,11 @@ class ChatGateway:
             return Response(status_code=400)  # it has gone away
         return _json(*answering.encoder.answer())
 
-    async def _read(self, request: Request) -> Incoming:
-        body = await self._gateway.read_object(request)
-        path: Mapping[str, Any] = request.path_params
-        return Incoming(path, request.query_params, request.headers, body)
-
     # ------------------------------------------------------------- asking
 
-    async def _ask(self, dialect: Dialect, ask: Ask, call: Call) -> Answering:
+    async def _ask(self, dialect: Dialect, request: Request, call: Call) -> Asked:
         """Ask, or find that it is being answered already."""
+        ask = dialect.ask(_incoming(request, await self._gateway.read_object(request)))
         name = _name(ask)
         known, after = self._open(ask.session, name)
         id = known or self._asking.get((ask.session, name)) or name + secrets.token_urlsafe(6)
@@ -147,7 +156,26 @@ class ChatGateway:
                 await call.publish(PREFIX + "userMessage", _message(ask, id))
             finally:
                 self._asking.pop((ask.session, name), None)
-        return answering
+        return ask, answering
+
+    async def _say(self, dialect: Dialect, request: Request, call: Call) -> Asked:
+        """Have a worker fetch what the user said, and answer it."""
+        recording = await self._recordings.receive(request)
+        try:
+            ask = dialect.hear(_incoming(request, recording.fields))
+            id = "voice-" + secrets.token_urlsafe(12)
+            answering = Answering(id, dialect.encoder(ask), dialect.lingers, call.say)
+            call.follow(PREFIX + ">", ask.session, answering)
+        except BaseException:
+            recording.file.file.close()
+            raise
+        url = self._recordings.keep(recording)
+        try:
+            await call.publish(PREFIX + "userAudio", _audio(ask, id, recording, url))
+        except BaseException:
+            self._recordings.drop(url)
+            raise
+        return ask, answering
 
     def _open(self, session: str, name: str) -> tuple[str, int | None]:
         """The message of this name that is being answered, or waits to be; "" if there is none;
@@ -195,6 +223,11 @@ class ChatGateway:
             call.leave()
 
 
+def _incoming(request: Request, body: Mapping[str, Any]) -> Incoming:
+    path: Mapping[str, Any] = request.path_params
+    return Incoming(path, request.query_params, request.headers, body)
+
+
 def _name(ask: Ask) -> str:
     """How the messageId of a question begins: the same for the same question."""
     digest = hashlib.sha256(f"{ask.session}\n{ask.user or ''}\n{ask.text}".encode()).hexdigest()
@@ -209,6 +242,18 @@ def _message(ask: Ask, id: str) -> UserMessage:
         userId=UNSET if ask.user is None else ask.user,
         metadata=dict(ask.metadata) if ask.metadata else UNSET,
     )
+
+
+def _audio(ask: Ask, id: str, recording: Recording, url: str) -> dict[str, Any]:
+    """A `UserAudio`; what came with it goes along, though its type does not know of it."""
+    return {
+        "sessionId": ask.session,
+        "messageId": id,
+        "contentType": recording.content_type,
+        "size": recording.size,
+        "url": url,
+        "metadata": ask.metadata,
+    }
 
 
 def _json(status: int, body: bytes) -> Response:

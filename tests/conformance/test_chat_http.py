@@ -10,8 +10,8 @@ import pytest
 from broker.plugin import ConfigError
 from plugins.agent.chat import ChatPlugin
 from plugins.agent.dialects import DIALECTS
-from plugins.agent.leases import ChatOptions, DialectOptions
 from plugins.agent.messages import PREFIX
+from plugins.agent.options import ChatOptions, DialectOptions
 
 from .agent import CHAT, completed, failed, started, token
 from .client import connect

@@ -16,8 +16,10 @@ from typing import Any
 import uvloop
 
 from broker.command import Command
+from plugins.agent.audio import Audio
 from plugins.agent.client import Turn, TurnFailed, connect
 from plugins.agent.demo.answers import Answer, answer, tokens
+from plugins.agent.demo.hearing import hear
 from plugins.agent.demo.wishes import DONE, STEPS, Wishes, wishes
 from plugins.agent.worker import Message, Worker
 
@@ -57,10 +59,14 @@ class DemoAgent:
     ) -> None:
         self.worker = Worker(agent_id, drain=DRAIN)
         self.worker.on_message(self._answer)
+        self.worker.on_audio(self._hear)
         self.saved: deque[str] = deque(maxlen=KEPT)
         self._rate = rate
         self._sleep = sleep
         self._uniform = uniform
+
+    async def _hear(self, audio: Audio) -> str:
+        return await asyncio.to_thread(hear, await audio.read())
 
     async def _answer(self, message: Message, turn: Turn) -> None:
         made, wanted = answer(message.text), wishes(message.text)

@@ -199,6 +199,15 @@ class Dialect(ABC):
             Unfit: a field is missing or of the wrong kind.
         """
 
+    def hear(self, incoming: Incoming) -> Ask:
+        """The same of recorded speech, without its text; the body are the form's other fields.
+        Only for one that has paths for `voice`.
+
+        Raises:
+            Unfit: likewise.
+        """
+        raise TypeError(f"{self.name} hears nothing")
+
     @abstractmethod
     def encoder(self, ask: Ask) -> Encoder:
         """The way out for the turn that answers `ask`."""

@@ -149,17 +149,24 @@ class GuideEncoder(Encoder):
 class Guide(Dialect):
     name = "guide"
     paths = ("/api/chat",)
+    voice = ("/api/chat/voice",)
     lingers = 1.0
 
     def ask(self, incoming: Incoming) -> Ask:
-        body = incoming.body
-        return Ask(
-            asking.name(body, "chatInstanceId"),
-            asking.text(body),
-            metadata={"chatModelId": asking.name(body, "chatModelId")},
-            stream=asking.flag(incoming, "stream", default=False),
-            tokens=asking.flag(incoming, "includeTokens", default=True),
-        )
+        return _ask(incoming, asking.text(incoming.body))
+
+    def hear(self, incoming: Incoming) -> Ask:
+        return _ask(incoming, "")
 
     def encoder(self, ask: Ask) -> Encoder:
         return GuideEncoder(ask)
+
+
+def _ask(incoming: Incoming, text: str) -> Ask:
+    return Ask(
+        asking.name(incoming.body, "chatInstanceId"),
+        text,
+        metadata={"chatModelId": asking.name(incoming.body, "chatModelId")},
+        stream=asking.flag(incoming, "stream", default=False),
+        tokens=asking.flag(incoming, "includeTokens", default=True),
+    )
