@@ -1,6 +1,6 @@
 """The namespace `agent.chat`: sessions, each a stream of turns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from broker.plugin import (
     Sender,
     Unattended,
 )
-from plugins.agent import pages, questions, sessions, turns
+from plugins.agent import examples, pages, questions, sessions, turns
 from plugins.agent.gateway import ChatGateway, mounts
 from plugins.agent.leases import ChatOptions, TurnLeases
 from plugins.agent.merging import merge_tokens
@@ -50,6 +50,9 @@ class ChatPlugin(Plugin[sessions.Session]):
             return CHAT[topic]
         except KeyError:
             raise Rejected("unknown_topic", f"{self.namespace} has no topic {topic!r}") from None
+
+    def topics(self) -> Mapping[str, Any]:
+        return examples.CHAT
 
     def key(self, topic: str, body: Any) -> str:
         key: str = body.sessionId

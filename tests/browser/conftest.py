@@ -1,6 +1,6 @@
 """What the browser tests share: a Chromium, and chat pages opened in it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -8,16 +8,24 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from .backend import Backend, backend
-from .chromium import FLAGS, find_chromium
+from .chromium import chromium
 
 Open = Callable[..., Awaitable[Page]]
 Work = Callable[[Any], Awaitable[Backend]]
 
 
+@pytest.fixture(scope="session")
+def driven(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one Chromium for all tests: to start one takes longer than most of them."""
+    with chromium(tmp_path_factory.mktemp("chromium")) as address:
+        yield address
+
+
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+async def browser(driven: str) -> AsyncIterator[Browser]:
+    """A browser without pages; what a test opens in it is gone with the test."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        browser = await playwright.chromium.connect(driven)
         yield browser
         await browser.close()
 
