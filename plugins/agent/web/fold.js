@@ -17,6 +17,7 @@ export function freshTurn() {
     finishReason: 'stop',
     problem: null,
     usage: null,
+    saved: false, // its agent has stored it
   };
 }
 
@@ -110,6 +111,10 @@ export const FOLD = {
 
   suggestions(chat, body) {
     chat.touch(chat.turn(body), { suggestions: body.questions });
+  },
+
+  messageSaved(chat, body) {
+    chat.touch(chat.turn(body), { saved: true });
   },
 
   turnCompleted(chat, body) {
