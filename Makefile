@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Many a test waits; as many of them at a time as there are cores, at most 4.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 COMPILED := $(shell sed -n 's/^    "\(.*\.py\)",$$/\1/p' setup.py)
 
 .PHONY: run test stress check format bench clean
@@ -12,8 +14,8 @@ run: $(READY)  ## start the broker with a demo agent and the chat page
 	@$(BIN)/edgestream demo
 
 test: $(READY)  ## pass every test, the browser's included; and the quick ones as plain Python
-	@$(BIN)/python -m pytest
-	@$(BIN)/python -m pytest -p tests.interpreted tests/unit tests/test_way.py
+	@$(BIN)/python -m pytest $(PARALLEL)
+	@$(BIN)/python -m pytest $(PARALLEL) -p tests.interpreted tests/unit tests/test_way.py
 
 stress: $(READY)  ## minutes of faults; once more with SEED=, one alone with SCENARIO=
 	@cd tests && ../$(BIN)/python -m stress $(if $(SEED),--seed $(SEED)) $(if $(SCENARIO),--scenario $(SCENARIO))

@@ -161,6 +161,11 @@ class Plugin(Generic[State]):
         """
         raise NotImplementedError
 
+    def topics(self) -> Mapping[str, Any]:
+        """An example of a body for each of its topics, for documents. A ``{topic}`` in one
+        stands for any words."""
+        return {}
+
     def key(self, topic: str, body: Any) -> str | None:
         """The stream that a body belongs to, or None where the publisher names it."""
         return None

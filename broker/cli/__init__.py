@@ -13,14 +13,20 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from broker import __version__
-from broker.cli import configuration, publish, serve, subscribe
+from broker.cli import asyncapi, configuration, publish, serve, subscribe
 from broker.client import CannotConnect
 from broker.command import Command
 from broker.config import Logging
 from broker.errors import ConfigError, EdgestreamError
 from broker.logs import configure
 
-BUILT_IN = (serve.COMMAND, publish.COMMAND, subscribe.COMMAND, configuration.COMMAND)
+BUILT_IN = (
+    serve.COMMAND,
+    publish.COMMAND,
+    subscribe.COMMAND,
+    configuration.COMMAND,
+    asyncapi.COMMAND,
+)
 EPILOG = """\
 examples:
   edgestream serve

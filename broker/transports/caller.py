@@ -28,7 +28,7 @@ HEARTBEAT = b": heartbeat\n\n"
 """What a stream says that has said nothing for a while. It is a comment."""
 
 
-class Told(Struct):
+class Told(Struct, gc=False):
     """What any message of the broker may have: see `broker.messages`."""
 
     op: str
@@ -39,7 +39,6 @@ class Told(Struct):
     sub: int = 0
     time: int = 0
     body: Raw | UnsetType = UNSET
-    code: str | int = ""
 
 
 _told = JSON.decoder(Told).decode
@@ -57,7 +56,7 @@ class Render(Protocol):
     def begin(self) -> bytes:
         """What the body begins with."""
 
-    def message(self, told: Told, raw: Raw) -> bytes:
+    def message(self, told: Told, raw: bytes | Raw) -> bytes:
         """One message of the broker's, which came as `raw`: zero or more whole events."""
 
 
@@ -126,7 +125,7 @@ class Caller:
         self._connection = connection
         self._last_id = 0
         self._batch: Batch | None = None
-        self._early: list[tuple[Told, Raw]] = []
+        self._early: list[tuple[Told, bytes | Raw]] = []
         self._render: Render | None = None
         self._streams = False
         self._closed = False
@@ -206,19 +205,24 @@ class Caller:
         return ROOM if self._render is not None and not self.paused else 0
 
     def send(self, payload: bytes) -> None:
-        raws = _each(payload) if payload.startswith(b"[") else [Raw(payload)]
-        self.say(b"".join([self._take(raw) for raw in raws]))
+        if payload.startswith(b"["):
+            self.say(b"".join([self._take(raw) for raw in _each(payload)]))
+        else:
+            self.say(self._take(payload))
 
-    def _take(self, raw: Raw) -> bytes:
+    def _take(self, raw: bytes | Raw) -> bytes:
         told = _told(raw)
+        render = self._render
+        if told.op == "event":
+            return b"" if render is None or render.ended else render.message(told, raw)
         if told.op == "ack" and self._batch is not None:
             self._batch.accept(told.id)
         elif told.op == "error" and self._batch is not None:
             self._batch.refuse(_error(raw))
         elif told.op == "subscribed" and not self._streams:
             self._early.append((told, raw))
-        elif self._render is not None and not self._render.ended:
-            return self._render.message(told, raw)
+        elif render is not None and not render.ended:
+            return render.message(told, raw)
         return b""
 
     def _write(self, data: bytes) -> None:
@@ -245,7 +249,8 @@ class Caller:
     def hold(self, reason: Hashable) -> None:
         """It brings nothing more than its request, which has been read."""
 
-    release = hold
+    def release(self, reason: Hashable) -> None:
+        """Likewise."""
 
     def stop_reading(self) -> None:
         """Likewise."""

@@ -97,8 +97,8 @@ class _Following:
     def begin(self) -> bytes:
         return self._follower.begin()
 
-    def message(self, told: Told, raw: Raw) -> bytes:
-        if told.op == "event" and isinstance(told.body, Raw):
+    def message(self, told: Told, raw: bytes | Raw) -> bytes:
+        if told.op == "event" and told.body is not UNSET:
             body, _ = self._streams.body_type(told.topic).decode(told.body, JSON)
             return self._follower.event(told.topic, body, told.time)
         if told.op == "goodbye":

@@ -19,12 +19,16 @@ RETRY = b"retry: 1000\n\n"
 
 def frame(data: bytes, event: str = "", id: str = "") -> bytes:
     """One event. `data` may have line breaks of any kind: its reader sees ``\\n``."""
-    head = b"id: %b\n" % id.encode() if id else b""
-    if event:
-        head += b"event: %b\n" % event.encode()
     if b"\n" in data or b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
-    return b"%bdata: %b\n\n" % (head, data)
+    if event:
+        data = b"%b\ndata: %b" % (event.encode(), data)
+        head = b"event: "
+    else:
+        head = b"data: "
+    if id:
+        return b"id: %b\n%b%b\n\n" % (id.encode(), head, data)
+    return b"%b%b\n\n" % (head, data)
 
 
 class Place:
@@ -71,21 +75,24 @@ class Places:
         for place, cursor in zip(self._places, known, strict=True):
             place.cursor = cursor
 
-    def passed(self, told: Told) -> bool:
-        """An event went out. Returns whether some place has changed by it."""
+    def passed(self, told: Told) -> str:
+        """An event went out. Returns the text if it has changed by it, else ""."""
         if not told.cursor:
-            return False
+            return ""
+        if len(self._places) == 1:
+            self._places[0].cursor = told.cursor
+            return told.cursor
         if told.sub:
-            self._places[told.sub - 1].cursor = told.cursor
-            return True
-        moved = [
-            place
-            for place in self._places
-            if place.live and place.key == told.key and matches(place.pattern, told.topic)
-        ]
+            moved = [self._places[told.sub - 1]]
+        else:
+            moved = [
+                place
+                for place in self._places
+                if place.live and place.key == told.key and matches(place.pattern, told.topic)
+            ]
         for place in moved:
             place.cursor = told.cursor
-        return bool(moved)
+        return str(self) if moved else ""
 
     def began(self, told: Told) -> None:
         """A subscription stands, or its replay is over: from here on it is live."""
@@ -109,11 +116,11 @@ class EventStream:
     def begin(self) -> bytes:
         return RETRY
 
-    def message(self, told: Told, raw: Raw) -> bytes:
+    def message(self, told: Told, raw: bytes | Raw) -> bytes:
         data = bytes(raw)
         places = self._places
         if told.op == "event":
-            return frame(data, id=str(places) if places and places.passed(told) else "")
+            return frame(data, "", "" if places is None else places.passed(told))
         if told.op == "welcome":
             return b""
         if told.op in ("subscribed", "replayed") and places:

@@ -9,6 +9,7 @@ from msgspec import UNSET
 from plugins.agent.dialects.base import Encoder, Event
 from plugins.agent.messages import (
     ChatError,
+    Token,
     Transcription,
     TurnBody,
     TurnCompleted,
@@ -70,6 +71,8 @@ class Answering:
             self._lingering.cancel()
 
     def _is_ours(self, body: Any) -> bool:
+        if isinstance(body, Token):  # as most are
+            return bool(body.turnId == self.turn_id)
         if isinstance(body, TurnStarted) and body.messageId == self.message_id:
             self.turn_id = self.turn_id or body.turnId
             self.started.set()

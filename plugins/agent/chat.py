@@ -1,14 +1,10 @@
 """The namespace `agent.chat`: sessions, each a stream of turns."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
-from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute
 
 from broker.plugin import (
     ConfigError,
@@ -20,7 +16,7 @@ from broker.plugin import (
     Sender,
     Unattended,
 )
-from plugins.agent import questions, sessions, turns
+from plugins.agent import examples, pages, questions, sessions, turns
 from plugins.agent.gateway import ChatGateway, mounts
 from plugins.agent.leases import TurnLeases
 from plugins.agent.merging import merge_tokens
@@ -28,18 +24,6 @@ from plugins.agent.messages import CHAT, PREFIX
 from plugins.agent.options import ChatOptions
 from plugins.agent.presence import Presence
 from plugins.agent.recordings import Recordings
-
-WEB = Path(__file__).parent / "web"
-
-HEADERS = {
-    "Cache-Control": "no-cache",  # a page and its modules are of one version
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 class ChatPlugin(Plugin[sessions.Session]):
@@ -69,6 +53,9 @@ class ChatPlugin(Plugin[sessions.Session]):
             return CHAT[topic]
         except KeyError:
             raise Rejected("unknown_topic", f"{self.namespace} has no topic {topic!r}") from None
+
+    def topics(self) -> Mapping[str, Any]:
+        return examples.CHAT
 
     def key(self, topic: str, body: Any) -> str:
         key: str = body.sessionId
@@ -174,28 +161,14 @@ class ChatPlugin(Plugin[sessions.Session]):
         return merge_tokens(run)
 
     def routes(self, gateway: Gateway) -> Iterable[BaseRoute]:
-        """The chat page, and chat over HTTP in every dialect."""
-        yield Route("/", _page)
-        yield Mount("/static", _Static(directory=WEB))
+        """The pages, and chat over HTTP in every dialect."""
+        yield from pages.routes((mount.dialect, mount.prefix) for mount in self._mounts)
         yield from ChatGateway(
             gateway, self._mounts, self._recordings, self.options.cancel_grace
         ).routes()
 
     def close(self) -> None:
         self._recordings.close()
-
-
-class _Static(StaticFiles):
-    """The page's files, with the page's headers."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
-        response.headers.update(HEADERS)
-        return response
-
-
-async def _page(request: Request) -> Response:
-    return FileResponse(WEB / "index.html", headers=HEADERS)
 
 
 def _owner(state: sessions.Session, event: Event) -> Sender | None:

@@ -5,12 +5,13 @@ it. `offline` of one among several only detaches that one, and is not published;
 the last is lost for longer than the grace period, the broker says it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from msgspec import Struct
 
 from broker.plugin import BROKER, Duplicate, Event, Plugin, Rejected, Sender
+from plugins.agent import examples
 from plugins.agent.messages import Status
 from plugins.agent.options import Seconds
 from plugins.agent.presence import Presence
@@ -49,6 +50,9 @@ class StatusPlugin(Plugin[LastStatus]):
         if topic != self.namespace:
             raise Rejected("unknown_topic", f"{self.namespace} has no topic {topic!r}")
         return Status
+
+    def topics(self) -> Mapping[str, Any]:
+        return {self.namespace: examples.STATUS}
 
     def key(self, topic: str, body: Any) -> str:
         key: str = body.agentId

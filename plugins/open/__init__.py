@@ -4,7 +4,7 @@ The publisher names the stream, with `key`, or leaves it out. What it retains of
 a stream is the last event of each topic.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
@@ -41,6 +41,9 @@ class OpenPlugin(Plugin[LastEvents]):
 
     def body_type(self, topic: str) -> Any:
         return Any
+
+    def topics(self) -> Mapping[str, Any]:
+        return {self.namespace + ".{topic}": {"run": "run-7", "ok": True}}
 
     def initial(self) -> LastEvents:
         return {}

@@ -1,8 +1,14 @@
-"""Finds a Chromium, or gets one, or says how to get one."""
+"""Finds a Chromium, or gets one, or says how to get one; and runs it."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 INSTALL = "apt-get install -y chromium"
@@ -43,6 +49,32 @@ def find_chromium() -> str:
     if found is None:
         raise NoChromiumError(f"no Chromium was found; run `sudo {INSTALL}` or set $CHROMIUM")
     return found
+
+
+@contextmanager
+def chromium(folder: Path) -> Iterator[str]:
+    """A Chromium that runs, and ends with the context: the address at which it is driven.
+
+    Args:
+        folder: an empty one.
+
+    Raises:
+        NoChromiumError: there is none, or it does not start.
+    """
+    settings = folder / "settings.json"
+    settings.write_text(json.dumps({"executablePath": find_chromium(), "args": FLAGS}))
+    command = "playwright launch-server --browser chromium --config"
+    with subprocess.Popen(
+        [sys.executable, "-m", *command.split(), settings], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            address = server.stdout.readline().strip()
+            if not address.startswith("ws://"):
+                raise NoChromiumError(f"it did not start: {address}{server.stdout.read()}")
+            yield address
+        finally:
+            server.send_signal(signal.SIGINT)  # it ends its browser then
 
 
 def _on_path() -> str | None:

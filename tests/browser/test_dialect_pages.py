@@ -119,7 +119,7 @@ async def test_octopus(talk):
     """Dots, the tool's name, dots again, the growing text, the buttons."""
     page, wire = await talk("octopus")
     request = await wire.ask()
-    assert request["url"].startswith("octopus/api/chat/")
+    assert request["url"].startswith("./octopus/api/chat/")
     assert request["url"].endswith("/send")
     start, _, tool, _, result, first, *_, end = recorded(PIECES)
     await wire.accept()
@@ -145,7 +145,7 @@ async def test_guide(talk):
     """Thoughts, tools, text, suggestions; and that it is saved."""
     page, wire = await talk("guide")
     request = await wire.ask()
-    assert request["url"] == "guide/api/chat?stream=true&includeTokens=true"
+    assert request["url"] == "./guide/api/chat?stream=true&includeTokens=true"
     assert request["body"].keys() == {"message", "chatInstanceId", "chatModelId"}
     await wire.accept()
     events = recorded(PIECES)
@@ -164,7 +164,7 @@ async def test_opshub(talk):
     """A progress bar, tools, text in batches, and the whole of it at the end."""
     page, wire = await talk("opshub")
     request = await wire.ask()
-    assert request["url"] == "opshub/api/chat"
+    assert request["url"] == "./opshub/api/chat"
     assert request["body"].keys() == {"message", "sessionId"}
     await wire.accept()
     start, _, tool, progress, result, first, *rest = recorded(PIECES)
@@ -184,7 +184,7 @@ async def test_strakly(talk):
     """Tools, text, a theme, suggestions; and the conversation goes on under its name."""
     page, wire = await talk("strakly")
     request = await wire.ask()
-    assert request["url"] == "strakly/chat"
+    assert request["url"] == "./strakly/chat"
     assert request["headers"]["Accept"] == "text/event-stream"
     assert "conversation_id" not in request["body"]
     await wire.accept()

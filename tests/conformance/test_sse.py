@@ -353,7 +353,7 @@ def test_places_as_text():
     places = Places([one, two])
     assert str(places) == ""
     places.began(Told("subscribed", id=1, cursor="e.5"))
-    assert places.passed(Told("event", topic="a.x", key="k", cursor="e.6"))
+    assert places.passed(Told("event", topic="a.x", key="k", cursor="e.6")) == str(places)
     assert two.cursor == ""  # its replay is still due
     assert places.passed(Told("event", topic="a.x", key="k", cursor="e.2", sub=2))
     assert not places.passed(Told("event", topic="a.x", key="k", sub=2))

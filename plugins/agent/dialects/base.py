@@ -178,6 +178,7 @@ class Dialect(ABC):
 
     Attributes:
         name: what its options are called, and, behind a slash, its default prefix.
+        title: what people call it.
         paths: of its POST below the prefix, in Starlette's form.
         voice: of its POST of recorded speech (multipart).
         cancel_on_disconnect: whether a reader that goes away stops the turn, by default.
@@ -186,6 +187,7 @@ class Dialect(ABC):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
     paths: ClassVar[tuple[str, ...]]
     voice: ClassVar[tuple[str, ...]] = ()
     cancel_on_disconnect: ClassVar[bool] = False

@@ -148,6 +148,7 @@ class GuideEncoder(Encoder):
 
 class Guide(Dialect):
     name = "guide"
+    title = "Streaming API guide"
     paths = ("/api/chat",)
     voice = ("/api/chat/voice",)
     lingers = 1.0

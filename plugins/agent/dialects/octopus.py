@@ -83,6 +83,7 @@ class OctopusEncoder(Encoder):
 
 class Octopus(Dialect):
     name = "octopus"
+    title = "Octopus"
     paths = ("/api/chat/{sessionId}/send",)
 
     def ask(self, incoming: Incoming) -> Ask:

@@ -85,6 +85,7 @@ def _result(body: ToolCallCompleted) -> Any:
 
 class OpsHub(Dialect):
     name = "opshub"
+    title = "OpsHub"
     paths = ("/api/chat", "/api/agent/stream")
     cancel_on_disconnect = True
 

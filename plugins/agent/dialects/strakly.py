@@ -55,6 +55,7 @@ class StraklyEncoder(Encoder):
 
 class Strakly(Dialect):
     name = "strakly"
+    title = "Strakly"
     paths = ("/chat",)
 
     def ask(self, incoming: Incoming) -> Ask:

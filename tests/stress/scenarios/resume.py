@@ -14,23 +14,7 @@ TOKENS = 2000
 LATE = 0.005
 """How much of the broker's time the first event may take, in seconds, beside a round trip."""
 
-ENGLISH = [
-    "The",
-    "broker",
-    "keeps",
-    "what",
-    "was",
-    "said",
-    ",",
-    "and",
-    "tells",
-    "it",
-    "to",
-    "whoever",
-    "comes",
-    "back",
-    ".",
-]
+ENGLISH = "The broker keeps what was said , and tells it to whoever comes back ."
 """Tokens as models make them: most begin with their space."""
 
 
@@ -45,7 +29,8 @@ class Resumed(NamedTuple):
 async def resume(run: Run) -> None:
     """Of a turn of 2,000 tokens: by a snapshot, by a cursor in its middle, and by one that the
     broker does not know; while it is quiet, and in a flood."""
-    words = [" " + ENGLISH[n % len(ENGLISH)] for n in range(TOKENS)]
+    known = ENGLISH.split()
+    words = [" " + known[n % len(known)] for n in range(TOKENS)]
     flooded = [f"flood{n}" for n in range(20)]
     run.tokens = TOKENS
     async with broker() as running:
@@ -77,13 +62,15 @@ async def _publish(publisher: Peer, words: list[str]) -> str:
     """An open turn. Returns a cursor in its middle."""
     await publisher.subscribe(CHAT + "token", key="s", coalesce="never")
     await publisher.publish(CHAT + "turnStarted", started())
+    events: list[dict[str, Any]] = []
     for begin in range(0, len(words), 100):
         await publisher.send(*[
             {"op": "publish", "id": publisher.id(), "topic": CHAT + "token",
              "body": token(index, words[index])}
             for index in range(begin, begin + 100)
         ])  # fmt: skip
-    events = await publisher.events(len(words))
+        # One that is not to be merged for must not be behind.
+        events += await publisher.events(100)
     cursor: str = events[len(words) // 2]["cursor"]
     return cursor
 

@@ -2,8 +2,6 @@
 
 import { messages } from './reading.js';
 
-export const title = 'Streaming API guide';
-
 export const path = '/api/chat?stream=true&includeTokens=true';
 
 export function request(base, session, message) {

@@ -2,8 +2,6 @@
 
 import { lines } from './reading.js';
 
-export const title = 'Octopus';
-
 export const path = '/api/chat/{sessionId}/send';
 
 export function request(base, session, message) {

@@ -6,8 +6,6 @@ const BATCH = 5; // tokens
 const BATCH_MS = 50;
 const SILENCE_MS = 30_000;
 
-export const title = 'OpsHub';
-
 export const path = '/api/chat';
 
 /** Waits before the same message is posted again, when a stream broke off. */

@@ -24,12 +24,13 @@ const BROKEN = { code: 'broken', message: 'The answer broke off.', retryable: tr
 
 const name = new URL(location.href).searchParams.get('dialect');
 const dialect = DIALECTS[name];
+const link = document.querySelector(`.ways a[href="?dialect=${CSS.escape(name)}"]`);
 const session = randomId();
 const conversation = new Conversation();
 const running = new Map(); // the AbortController of each answer, by its question
 let view;
 
-if (dialect === undefined) {
+if (dialect === undefined || link === null) {
   location.replace('?');
 } else {
   dress();
@@ -39,15 +40,15 @@ if (dialect === undefined) {
 
 /** The page as this front end's: its name, where it asks, what it may be asked. */
 function dress() {
-  document.title = `${dialect.title} · edgestream`;
-  document.querySelector('.title h1').textContent = dialect.title;
+  document.title = `${link.textContent} · edgestream`;
+  document.querySelector('.title h1').textContent = link.textContent;
   document.getElementById('connection').hidden = true;
   const agent = document.getElementById('agent');
   agent.dataset.status = 'none';
-  agent.querySelector('.label').textContent = `POST /${name}${dialect.path}`;
+  agent.querySelector('.label').textContent = `POST ${link.dataset.base.slice(1)}${dialect.path}`;
   document.querySelector('.bar a').href = `?dialect=${name}`;
   document.querySelector(`.ways a[href="?"]`).removeAttribute('aria-current');
-  document.querySelector(`.ways a[href="?dialect=${name}"]`).setAttribute('aria-current', 'page');
+  link.setAttribute('aria-current', 'page');
   for (const [at, starter] of document.querySelectorAll('.starter').entries()) {
     const [bold, question] = STARTERS[at];
     starter.dataset.ask = question;
@@ -96,7 +97,7 @@ async function converse(text, answer, messageId, signal) {
 }
 
 async function once(text, answer, messageId, signal) {
-  const { url, headers, body } = dialect.request(name, session, text);
+  const { url, headers, body } = dialect.request(link.dataset.base, session, text);
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json', ...headers },

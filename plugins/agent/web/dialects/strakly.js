@@ -4,8 +4,6 @@ import { lines } from './reading.js';
 
 let conversation;
 
-export const title = 'Strakly';
-
 export const path = '/chat';
 
 export function request(base, session, message) {
