@@ -113,8 +113,9 @@ export const FOLD = {
     chat.touch(chat.turn(body), { suggestions: body.questions });
   },
 
-  messageSaved(chat, body) {
-    chat.touch(chat.turn(body), { saved: true });
+  messageSaved(chat, { turnId }) {
+    const turn = chat.find('turn', turnId);
+    if (turn !== undefined) chat.touch(turn, { saved: true });
   },
 
   turnCompleted(chat, body) {
