@@ -8,8 +8,9 @@ take waits in the broker, and is merged there, as for any other reader.
 
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -17,7 +18,7 @@ from broker.errors import ERRORS
 
 __all__ = [
     "EVENT_STREAM",
-    "Call",
+    "Call", "Endpoint",
     "Follower",
     "Gateway",
     "Hangup",
@@ -58,6 +59,29 @@ def status_of(code: str) -> int:
     """The HTTP status of an error code."""
     other = HTTPStatus.UNPROCESSABLE_ENTITY if code in ERRORS else HTTPStatus.CONFLICT
     return STATUS.get(code, other)
+
+
+class Endpoint(NamedTuple):
+    """One HTTP endpoint, for documents.
+
+    Attributes:
+        method: in lower case.
+        path: parameters as ``{name}``; each is a string.
+        takes, gives: media types of its request and of its response, and what each is: a type,
+            or of an event stream the types of its events' data.
+        query: a Struct of its query's parameters.
+        example: a request's body.
+        refusals: statuses of those of its responses that are an `error`.
+    """
+
+    method: str
+    path: str
+    summary: str
+    gives: Mapping[str, Any]
+    takes: Mapping[str, Any] = {}
+    query: type[Struct] | None = None
+    example: Any = None
+    refusals: Sequence[int] = ()
 
 
 class Refused(Exception):

@@ -25,13 +25,14 @@ from broker.errors import (
     Rejected,
     Unattended,
 )
-from broker.gateway import Gateway
+from broker.gateway import Endpoint, Gateway
 
 __all__ = [
     "BROKER",
     "ConfigError",
     "Duplicate",
     "EdgestreamError",
+    "Endpoint",
     "ErrorInfo",
     "Event",
     "Gateway",
@@ -264,6 +265,10 @@ class Plugin(Generic[State]):
     def unanswered(self, state: State, event: Event, now: int, *, tried: bool) -> Iterable[Event]:
         """What the broker has to say when it gives an untaken event up: nobody was there,
         or those who were (`tried`) did not take it up. With it the event is not `untaken`."""
+        return ()
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        """What there is to say of its `routes`, for documents."""
         return ()
 
     def close(self) -> None:

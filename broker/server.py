@@ -6,6 +6,7 @@ import inspect
 import os
 import signal
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +16,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from broker import __version__, config
+from broker import __version__, config, openapi
 from broker.auth import Authenticator
 from broker.clock import Clock, SystemClock
 from broker.engines import journal
@@ -297,6 +298,7 @@ class Broker:
             application(
                 self._not_ready,
                 lambda: exposition(collector),
+                cache(lambda: openapi.document(self.settings, self._plugins)),
                 entrance,
                 self.settings.auth,
                 routes,

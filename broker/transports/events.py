@@ -39,6 +39,13 @@ class Wishes(Struct):
     rollupMs: Annotated[int, Meta(ge=0, le=10_000)] | UnsetType = UNSET
 
 
+class Query(Wishes, kw_only=True):
+    """All parameters. Each topic is subscribed to with each key; without one, with all keys."""
+
+    topic: list[str]
+    key: list[str] = []
+
+
 class Events:
     """The endpoint.
 

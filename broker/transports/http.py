@@ -1,7 +1,8 @@
 """HTTP on the same port: health, metrics, the gateway, and the routes that plugins bring."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -23,6 +24,7 @@ from broker.transports.publishing import Publishing
 def application(
     ready: Callable[[], str | None],
     metrics: Callable[[], bytes],
+    described: Callable[[], Mapping[str, Any]],
     entrance: Entrance,
     auth: Auth,
     plugin_routes: Iterable[BaseRoute],
@@ -32,6 +34,7 @@ def application(
     Args:
         ready: why the broker should get no new connections now, or None.
         metrics: the text of `/metrics`.
+        described: what `/openapi.json` says.
         entrance: lets requests of the gateway in.
         auth: which pages may read what is answered.
         plugin_routes: what the plugins add.
@@ -50,6 +53,9 @@ def application(
     async def metrics_page(request: Request) -> Response:
         return Response(metrics(), media_type=CONTENT_TYPE_LATEST)
 
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(described())
+
     async def upgrade_required(request: Request) -> Response:
         return PlainTextResponse(
             "This is a WebSocket endpoint.\n",
@@ -62,6 +68,7 @@ def application(
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics_page),
+            Route("/openapi.json", openapi),
             Route(PATH, upgrade_required),
             Route(PATH + "/{server}", upgrade_required),
             Route("/publish", publishing.post, methods=["POST"]),

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 from broker.plugin import (
     ConfigError,
     Duplicate,
+    Endpoint,
     Event,
     Gateway,
     Plugin,
@@ -17,6 +18,7 @@ from broker.plugin import (
     Unattended,
 )
 from plugins.agent import examples, pages, questions, sessions, turns
+from plugins.agent.endpoints import endpoints
 from plugins.agent.gateway import ChatGateway, mounts
 from plugins.agent.leases import TurnLeases
 from plugins.agent.merging import merge_tokens
@@ -166,6 +168,9 @@ class ChatPlugin(Plugin[sessions.Session]):
         yield from ChatGateway(
             gateway, self._mounts, self._recordings, self.options.cancel_grace
         ).routes()
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        return endpoints((mount.dialect, mount.prefix) for mount in self._mounts)
 
     def close(self) -> None:
         self._recordings.close()

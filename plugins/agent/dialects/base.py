@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from plugins.agent.messages import Body, ChatError, Token, TurnCompleted
 
@@ -182,6 +183,11 @@ class Dialect(ABC):
         paths: of its POST below the prefix, in Starlette's form.
         voice: of its POST of recorded speech (multipart).
         cancel_on_disconnect: whether a reader that goes away stops the turn, by default.
+        asks, aloud: what it posts, as text and as a form with speech.
+        query: parameters that may stand in the query instead.
+        tells: the data of its events.
+        document: its JSON answer, where there is one.
+        example: something to post.
         lingers: seconds for which the turn is followed beyond its closing event, where the
             encoder has not `ended` with it; then `Encoder.closed`.
     """
@@ -190,6 +196,12 @@ class Dialect(ABC):
     title: ClassVar[str]
     paths: ClassVar[tuple[str, ...]]
     voice: ClassVar[tuple[str, ...]] = ()
+    asks: ClassVar[type[Struct]]
+    aloud: ClassVar[type[Struct] | None] = None
+    query: ClassVar[type[Struct] | None] = None
+    tells: ClassVar[tuple[Any, ...]]
+    document: ClassVar[type[Struct] | None] = None
+    example: ClassVar[Mapping[str, Any]]
     cancel_on_disconnect: ClassVar[bool] = False
     lingers: ClassVar[float] = 0.0
 

@@ -5,9 +5,10 @@
 (docs/decisions/0015-dialects.md tells which of its fields are our choice.)
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from plugins.agent import messages
 from plugins.agent.dialects import asking
@@ -43,9 +44,9 @@ class ToolCall(Struct, tag="tool_call"):
 
 class ToolResult(Struct, tag="tool_result", omit_defaults=True):
     toolCallId: str
-    toolName: str | UnsetType
-    result: Json | UnsetType
-    error: Json | UnsetType
+    toolName: str | UnsetType = UNSET
+    result: Json | UnsetType = UNSET
+    error: Json | UnsetType = UNSET
 
 
 class Token(Struct, tag="token"):
@@ -79,6 +80,25 @@ class Error(Struct, tag="error"):
 
 class StreamEnd(Struct, tag="stream_end"):
     pass
+
+
+class Wishes(Struct):
+    """In the query they win."""
+
+    stream: bool = False
+    includeTokens: bool = True
+
+
+class Question(Wishes, kw_only=True):
+    message: str
+    chatInstanceId: str
+    chatModelId: str
+
+
+class Speech(Wishes, kw_only=True):
+    audio: Annotated[Raw, Meta(extra_json_schema={"type": "string", "format": "binary"})]
+    chatInstanceId: str
+    chatModelId: str
 
 
 class GuideEncoder(Encoder):
@@ -151,6 +171,20 @@ class Guide(Dialect):
     title = "Streaming API guide"
     paths = ("/api/chat",)
     voice = ("/api/chat/voice",)
+    asks = Question
+    aloud = Speech
+    query = Wishes
+    tells = (
+        Transcription, StreamStart, Thinking, ToolCall, ToolResult, Token, AgentResponse,
+        MessageSaved, StreamEnd, Error,
+    )  # fmt: skip
+    document = AgentResponse
+    example: ClassVar[Mapping[str, Any]] = {
+        "message": "How many are there?",
+        "chatInstanceId": "session-1",
+        "chatModelId": "model-1",
+        "stream": True,
+    }
     lingers = 1.0
 
     def ask(self, incoming: Incoming) -> Ask:

@@ -3,6 +3,9 @@
 ``POST /api/chat/{sessionId}/send`` with ``{"message": "…"}``.
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from msgspec import UNSET, Struct
 
 from plugins.agent.dialects import asking
@@ -42,6 +45,10 @@ class TurnEnd(Struct):
     turn_id: str
     total_tokens: int
     elapsed_ms: int
+
+
+class Question(Struct):
+    message: str
 
 
 class OctopusEncoder(Encoder):
@@ -85,6 +92,9 @@ class Octopus(Dialect):
     name = "octopus"
     title = "Octopus"
     paths = ("/api/chat/{sessionId}/send",)
+    asks = Question
+    tells = (TurnStart, ToolCall, ToolResult, Text, TurnEnd)
+    example: ClassVar[Mapping[str, Any]] = {"message": "How many are there?"}
 
     def ask(self, incoming: Incoming) -> Ask:
         return Ask(asking.name(incoming.path, "sessionId"), asking.text(incoming.body))

@@ -4,7 +4,8 @@
 Its Stop button closes the connection.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from msgspec import UNSET, Struct
 
@@ -44,6 +45,12 @@ class Done(Struct, tag="done"):
 
 class Error(Struct, tag="error"):
     message: str
+
+
+class Question(Struct):
+    message: str
+    sessionId: str
+    userId: str | None = None
 
 
 class OpsHubEncoder(Encoder):
@@ -87,6 +94,12 @@ class OpsHub(Dialect):
     name = "opshub"
     title = "OpsHub"
     paths = ("/api/chat", "/api/agent/stream")
+    asks = Question
+    tells = (TextDelta, Progress, ToolStart, ToolResult, Done, Error)
+    example: ClassVar[Mapping[str, Any]] = {
+        "message": "How many are there?",
+        "sessionId": "session-1",
+    }
     cancel_on_disconnect = True
 
     def ask(self, incoming: Incoming) -> Ask:

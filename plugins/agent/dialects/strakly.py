@@ -4,7 +4,10 @@
 """
 
 import secrets
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from msgspec import Struct
 
 from plugins.agent.dialects import asking
 from plugins.agent.dialects.base import Ask, Dialect, Encoder, Failure, Incoming
@@ -14,6 +17,40 @@ from plugins.agent.messages import Action, Body, Suggestions, ToolCallStarted, T
 DONE = frame(b"[DONE]")
 
 
+class Question(Struct):
+    message: str
+    conversation_id: str | None = None
+    branch_id: str | None = None
+
+
+class Conversation(Struct):
+    conversation_id: str
+
+
+class ToolsUsed(Struct):
+    tools_used: list[str]
+
+
+class Token(Struct):
+    token: str
+
+
+class Acted(Struct):
+    action: dict[str, Any]
+
+
+class Suggested(Struct):
+    suggested_questions: list[str]
+
+
+class Answer(Struct):
+    """The JSON answer."""
+
+    response: str
+    conversation_id: str
+    suggested_questions: list[str]
+
+
 class StraklyEncoder(Encoder):
     def __init__(self, ask: Ask) -> None:
         super().__init__(ask)
@@ -21,17 +58,17 @@ class StraklyEncoder(Encoder):
         self._response = ""
 
     def accepted(self) -> bytes:
-        return packed({"conversation_id": self.ask.session})
+        return packed(Conversation(self.ask.session))
 
     def _token(self, text: str, time: int) -> bytes:
-        return packed({"token": text})
+        return packed(Token(text))
 
     def _other(self, body: Body, time: int) -> bytes:
         match body:
             case ToolCallStarted():
-                return packed({"tools_used": [body.toolName]})
+                return packed(ToolsUsed([body.toolName]))
             case Action():
-                return packed({"action": body.action})
+                return packed(Acted(body.action))
             case Suggestions():
                 self._questions = body.questions  # they come after all of the answer
         return b""
@@ -40,23 +77,26 @@ class StraklyEncoder(Encoder):
         self._response = body.fullText
         if not self._questions:
             return DONE
-        return packed({"suggested_questions": self._questions}) + DONE
+        return packed(Suggested(self._questions)) + DONE
 
     def _failed(self, failure: Failure) -> bytes:
         return DONE
 
-    def _document(self) -> Any:
-        return {
-            "response": self._response,
-            "conversation_id": self.ask.session,
-            "suggested_questions": self._questions,
-        }
+    def _document(self) -> Answer:
+        return Answer(self._response, self.ask.session, self._questions)
 
 
 class Strakly(Dialect):
     name = "strakly"
     title = "Strakly"
     paths = ("/chat",)
+    asks = Question
+    tells = (Conversation, ToolsUsed, Token, Acted, Suggested)
+    document = Answer
+    example: ClassVar[Mapping[str, Any]] = {
+        "message": "How many are there?",
+        "conversation_id": "session-1",
+    }
 
     def ask(self, incoming: Incoming) -> Ask:
         body = incoming.body
