@@ -58,7 +58,7 @@ class BodyType:
         except RecursionError:
             raise _bad_body("$", "the body is nested too deeply") from None
         except msgspec.DecodeError as error:
-            raise _bad_body(_path(error), str(error)) from None
+            raise _bad_body(path_of(error), str(error)) from None
         check_json(generic)
         if not isinstance(generic, dict) or self.type is Any:
             raise _bad_body("$", f"expected an object, got {_json_name(generic)}")
@@ -66,7 +66,7 @@ class BodyType:
         try:
             body = msgspec.convert({k: generic[k] for k in generic if k in known}, self.type)
         except msgspec.ValidationError as error:
-            raise _bad_body(_path(error), _PATH.sub("", str(error))) from None
+            raise _bad_body(path_of(error), _PATH.sub("", str(error))) from None
         return body, True
 
 
@@ -130,7 +130,7 @@ def _only_scalars(type: Any) -> bool:
     )
 
 
-def _path(error: Exception) -> str:
+def path_of(error: Exception) -> str:
     """Where a msgspec error points, such as ``$.arguments.x``."""
     text = str(error)
     found = _PATH.search(text)

@@ -115,6 +115,10 @@ ERRORS: Mapping[str, ErrorInfo] = MappingProxyType(
         "not_subscribed": ErrorInfo("there is no such subscription"),
         "no_worker": ErrorInfo("no live worker took the message", retryable=True),
         "internal": ErrorInfo("the broker failed; it has logged why", retryable=True),
+        "shutting_down": ErrorInfo("the broker is about to stop", retryable=True),
+        "unknown_server": ErrorInfo("there is no such server"),
+        "not_acceptable": ErrorInfo("the answer has no form that the request accepts"),
+        "unsupported_type": ErrorInfo("the request's body has no type that is read here"),
     }
 )
 """Every error code of the broker itself. A plugin adds its own (`Plugin.errors`)."""

@@ -82,7 +82,7 @@ class BrokerCollector(Collector):
 
     def _connections(self) -> Iterable[Metric]:
         sessions = self._port.sessions
-        yield _gauge("connections", "Open WebSocket connections.", len(sessions.live))
+        yield _gauge("connections", "Open WebSockets, and requests under way.", len(sessions.live))
         opened = CounterMetricFamily("edgestream_connections_opened", "Connections ever opened.")
         opened.add_metric([], sessions.opened)
         yield opened

@@ -25,14 +25,17 @@ from broker.errors import (
     Rejected,
     Unattended,
 )
+from broker.gateway import Endpoint, Gateway
 
 __all__ = [
     "BROKER",
     "ConfigError",
     "Duplicate",
     "EdgestreamError",
+    "Endpoint",
     "ErrorInfo",
     "Event",
+    "Gateway",
     "Plugin",
     "Rejected",
     "Sender",
@@ -289,8 +292,15 @@ class Plugin(Generic[State]):
         or those who were (`tried`) did not take it up. With it the event is not `untaken`."""
         return ()
 
-    def routes(self) -> Iterable[BaseRoute]:
-        """The HTTP routes that it brings."""
+    def endpoints(self) -> Iterable[Endpoint]:
+        """What there is to say of its `routes`, for documents."""
+        return ()
+
+    def close(self) -> None:
+        """The broker ends: let go of what is open."""
+
+    def routes(self, gateway: Gateway) -> Iterable[BaseRoute]:
+        """The HTTP routes that it brings; `gateway` is their way to its namespace."""
         return ()
 
 

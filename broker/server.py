@@ -6,6 +6,7 @@ import inspect
 import os
 import signal
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +16,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from broker import __version__, config
+from broker import __version__, config, openapi
 from broker.auth import Authenticator
 from broker.clock import Clock, SystemClock
 from broker.engines import file
@@ -30,13 +31,20 @@ from broker.plugin import Plugin
 from broker.router import Router, check_owners
 from broker.scheduler import Scheduler
 from broker.sessions import Connected, Sessions
+from broker.transports.entrance import Entrance
+from broker.transports.gateway import NamespaceGateway
 from broker.transports.heartbeat import Heartbeat
 from broker.transports.http import application
 from broker.transports.listener import HttpServer, bind, check_tls
 from broker.transports.port import Port
+from broker.transports.streaming import HttpConnection
 from broker.transports.websocket import WebSocketConnection
 
 log = structlog.get_logger(__name__)
+
+STREAM_BEAT = 10.0
+"""After how many seconds of silence a streaming response says something, at first; it does at
+the next visit, so within 15."""
 
 DRAIN_POLL = 0.01
 
@@ -168,13 +176,14 @@ class Broker:
         router = Router(groups, elsewhere)
         scheduler.namespaces = router.namespaces
         sessions = Sessions(settings, scheduler, error_codes(self._plugins))
-        heartbeat = Heartbeat(settings.heartbeat.interval, loop.call_later)
+        interval = settings.heartbeat.interval
+        heartbeat = Heartbeat(interval, loop.call_later)
+        beats = Heartbeat(min(interval, STREAM_BEAT), loop.call_later)
         authenticator = Authenticator(settings.auth.anonymous)
         self.shared = Port(
-            settings, self._clock, scheduler, heartbeat, router, sessions, authenticator
+            settings, self._clock, scheduler, heartbeat, beats, router, sessions, authenticator
         )
         self._lag = LoopLag(self._clock.seconds, loop.call_later)
-        self._stopping = False
         self._http: HttpServer
         self._serving: asyncio.Task[None]
 
@@ -218,6 +227,7 @@ class Broker:
                 self._serving.result()
             await asyncio.sleep(0.001)
         self.shared.heartbeat.start()
+        self.shared.beats.start()
         self._lag.start()
         for namespace in self.shared.router.namespaces:
             namespace.upkeep.start()
@@ -235,7 +245,7 @@ class Broker:
 
     async def stop(self) -> None:
         """Accept nothing more, deliver what is queued, say goodbye, and end."""
-        self._stopping = True
+        self.shared.stopping = True
         deadline = self._clock.seconds() + self.settings.shutdown.drain
         sessions = self.shared.sessions.live
         log.info("stopping", connections=len(sessions))
@@ -267,6 +277,7 @@ class Broker:
     def _close_engines(self) -> None:
         for namespace in self.shared.router.namespaces:
             namespace.engine.close()
+            namespace.plugin.close()
 
     def _let_go(self, leaving: set[Connected]) -> set[Connected]:
         """Say goodbye to those of `leaving` that have got everything; the others are left."""
@@ -277,12 +288,24 @@ class Broker:
         return leaving
 
     def _uvicorn_config(self) -> uvicorn.Config:
-        routes = [route for plugin in self._plugins.values() for route in plugin.routes()]
+        entrance = Entrance(self.shared)
+        routes = [
+            route
+            for namespace in self.shared.router.namespaces
+            for route in namespace.plugin.routes(NamespaceGateway(entrance, namespace))
+        ]
         collector = BrokerCollector(self.shared, self._lag)
         return uvicorn.Config(
-            application(self._not_ready, lambda: exposition(collector), routes),
+            application(
+                self._not_ready,
+                lambda: exposition(collector),
+                cache(lambda: openapi.document(self.settings, self._plugins)),
+                entrance,
+                self.settings.auth,
+                routes,
+            ),
+            http=HttpConnection,
             ws=self._websocket,  # type: ignore[arg-type]  # called like a class, and is not one
-            http="httptools",
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -297,7 +320,7 @@ class Broker:
         return WebSocketConnection(self.shared, server_state.connections)
 
     def _not_ready(self) -> str | None:
-        if self._stopping:
+        if self.shared.stopping:
             return "shutting down"
         for namespace in self.shared.router.namespaces:
             if namespace.engine.failure is not None:

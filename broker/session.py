@@ -7,7 +7,7 @@ and answers through its `Outbox`. (docs/protocol.md)
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import structlog
 from msgspec import UNSET, UnsetType
@@ -123,8 +123,12 @@ class Session:
         Raises:
             UnicodeDecodeError: it is text, but not UTF-8.
         """
+        self.perform(self.codec.decode_client(data))
+
+    def perform(self, messages: Iterable[ClientMessage | Malformed]) -> None:
+        """The operations of one message."""
         self._malformed = 0
-        self._handle(iter(self.codec.decode_client(data)))
+        self._handle(iter(messages))
 
     def _handle(self, messages: Iterator[ClientMessage | Malformed]) -> bool:
         """The operations of one message; those over `AT_ONCE` when the others had a turn.

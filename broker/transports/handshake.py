@@ -1,7 +1,7 @@
 """The upgrade request: which server, which encoding, who, and whether at all."""
 
 from typing import NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from websockets.exceptions import NegotiationError
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
@@ -9,9 +9,9 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from broker.auth import is_loopback
 from broker.codec import CODECS, JSON, Codec
 from broker.config import Config
+from broker.transports.origins import origin_allowed
 
 PATH = "/ws"
 
@@ -54,7 +54,12 @@ def answer(protocol: ServerProtocol, request: Request, config: Config) -> Target
     proxied = config.auth.anonymous == "everyone"
     if wanted is None:
         response = protocol.reject(404, "There is no WebSocket here.\n")
-    elif not origin_allowed(request, config.auth.origins, proxied=proxied):
+    elif not origin_allowed(
+        request.headers.get_all("Origin"),
+        request.headers.get_all("Host"),
+        config.auth.origins,
+        proxied=proxied,
+    ):
         response = protocol.reject(403, "This page's origin may not connect.\n")
     else:
         settings = config.servers.get(wanted.server or "")
@@ -84,26 +89,3 @@ def _offer_compression(protocol: ServerProtocol) -> None:
     protocol.available_extensions = [
         ServerPerMessageDeflateFactory(server_max_window_bits=12, client_max_window_bits=12)
     ]
-
-
-def origin_allowed(request: Request, origins: list[str], *, proxied: bool) -> bool:
-    """Whether the page that opens this connection may.
-
-    A browser names the page's origin, and any page on the web could try to reach a
-    broker on its reader's own machine. Allowed are no origin (not a browser), pages of
-    this machine, and those that the configuration lists; where others than this machine
-    are let in (`proxied`), also the host that the request names. On this machine a name
-    proves nothing: any name can be made to point here.
-    """
-    given = request.headers.get_all("Origin")
-    if not given or "*" in origins:
-        return True
-    try:
-        origin = urlsplit(given[0])
-        host = origin.hostname or ""
-    except ValueError:
-        return False
-    if len(given) > 1:
-        return False
-    own = proxied and origin.netloc in request.headers.get_all("Host")
-    return own or given[0] in origins or is_loopback(host)

@@ -1,20 +1,32 @@
-"""HTTP on the same port: health, metrics, and the routes that plugins bring."""
+"""HTTP on the same port: health, metrics, the gateway, and the routes that plugins bring."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from broker.config import Auth
+from broker.gateway import Refused
+from broker.transports.answers import on_refused
+from broker.transports.entrance import Entrance
+from broker.transports.events import Events
 from broker.transports.handshake import PATH
+from broker.transports.origins import Cors
+from broker.transports.publishing import Publishing
 
 
 def application(
     ready: Callable[[], str | None],
     metrics: Callable[[], bytes],
+    described: Callable[[], Mapping[str, Any]],
+    entrance: Entrance,
+    auth: Auth,
     plugin_routes: Iterable[BaseRoute],
 ) -> Starlette:
     """The HTTP side of the broker.
@@ -22,8 +34,12 @@ def application(
     Args:
         ready: why the broker should get no new connections now, or None.
         metrics: the text of `/metrics`.
+        described: what `/openapi.json` says.
+        entrance: lets requests of the gateway in.
+        auth: which pages may read what is answered.
         plugin_routes: what the plugins add.
     """
+    publishing, events = Publishing(entrance), Events(entrance)
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -37,6 +53,9 @@ def application(
     async def metrics_page(request: Request) -> Response:
         return Response(metrics(), media_type=CONTENT_TYPE_LATEST)
 
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(described())
+
     async def upgrade_required(request: Request) -> Response:
         return PlainTextResponse(
             "This is a WebSocket endpoint.\n",
@@ -49,8 +68,15 @@ def application(
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics_page),
+            Route("/openapi.json", openapi),
             Route(PATH, upgrade_required),
             Route(PATH + "/{server}", upgrade_required),
+            Route("/publish", publishing.post, methods=["POST"]),
+            Route("/publish/{server}", publishing.post, methods=["POST"]),
+            Route("/events", events.get),
+            Route("/events/{server}", events.get),
             *plugin_routes,
-        ]
+        ],
+        middleware=[Middleware(Cors, settings=auth)],
+        exception_handlers={Refused: on_refused},
     )

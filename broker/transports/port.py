@@ -22,17 +22,22 @@ class Port:
     """The broker, as a transport sees it.
 
     Attributes:
+        beats: the same as `heartbeat` for responses that stream, which have to say something
+            more often: what lies between may end them otherwise.
         refused: how many connections were refused or failed with each close code.
+        stopping: nobody is let in any more.
     """
 
     config: Config
     clock: Clock
     scheduler: Scheduler
     heartbeat: Heartbeat
+    beats: Heartbeat
     router: Router
     sessions: Sessions
     authenticator: Authenticator
     refused: Counter[int] = field(default_factory=Counter)
+    stopping: bool = False
 
     def admit(self, wire: Wire, codec: Codec, wanted: Target, peer: str) -> Session:
         """A session for a connection that has shaken hands.

@@ -1,33 +1,31 @@
 """The namespace `agent.chat`: sessions, each a stream of turns."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from msgspec import Struct
-from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute
 
-from broker.plugin import ConfigError, Duplicate, Event, Plugin, Rejected, Sender, Unattended
-from plugins.agent import examples, questions, sessions, turns
-from plugins.agent.leases import ChatOptions, TurnLeases
+from broker.plugin import (
+    ConfigError,
+    Duplicate,
+    Endpoint,
+    Event,
+    Gateway,
+    Plugin,
+    Rejected,
+    Sender,
+    Unattended,
+)
+from plugins.agent import examples, pages, questions, sessions, turns
+from plugins.agent.endpoints import endpoints
+from plugins.agent.gateway import ChatGateway, mounts
+from plugins.agent.leases import TurnLeases
 from plugins.agent.merging import merge_tokens
 from plugins.agent.messages import CHAT, PREFIX
+from plugins.agent.options import ChatOptions
 from plugins.agent.presence import Presence
-
-WEB = Path(__file__).parent / "web"
-
-HEADERS = {
-    "Cache-Control": "no-cache",  # a page and its modules are of one version
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+from plugins.agent.recordings import Recordings
 
 
 class ChatPlugin(Plugin[sessions.Session]):
@@ -50,6 +48,8 @@ class ChatPlugin(Plugin[sessions.Session]):
         self.compact_after = int(options.compact_after * 1000)
         self.worker_wait = int(options.worker_wait * 1000)
         self.start_limit = int(options.start_limit * 1000)
+        self._mounts = mounts(options, f"namespaces.{namespace}.options.dialects")
+        self._recordings = Recordings(options.voice)
         self._presence = Presence()
         self._leases = TurnLeases(options, self._presence)
 
@@ -175,23 +175,18 @@ class ChatPlugin(Plugin[sessions.Session]):
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         return merge_tokens(run)
 
-    def routes(self) -> Iterable[BaseRoute]:
-        """The chat page."""
-        yield Route("/", _page)
-        yield Mount("/static", _Static(directory=WEB))
+    def routes(self, gateway: Gateway) -> Iterable[BaseRoute]:
+        """The pages, and chat over HTTP in every dialect."""
+        yield from pages.routes((mount.dialect, mount.prefix) for mount in self._mounts)
+        yield from ChatGateway(
+            gateway, self._mounts, self._recordings, self.options.cancel_grace
+        ).routes()
 
+    def endpoints(self) -> Iterable[Endpoint]:
+        return endpoints((mount.dialect, mount.prefix) for mount in self._mounts)
 
-class _Static(StaticFiles):
-    """The page's files, with the page's headers."""
-
-    def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().file_response(*args, **kwargs)
-        response.headers.update(HEADERS)
-        return response
-
-
-async def _page(request: Request) -> Response:
-    return FileResponse(WEB / "index.html", headers=HEADERS)
+    def close(self) -> None:
+        self._recordings.close()
 
 
 def _owner(state: sessions.Session, event: Event) -> Sender | None:

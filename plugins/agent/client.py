@@ -30,6 +30,7 @@ from plugins.agent.messages import (
     PREFIX,
     Action,
     ChatError,
+    MessageSaved,
     Progress,
     Status,
     Suggestions,
@@ -39,6 +40,7 @@ from plugins.agent.messages import (
     TurnStarted,
 )
 from plugins.agent.tool import ToolCall
+from plugins.agent.until import until
 
 __all__ = ["AgentClient", "ToolCall", "Turn", "TurnFailed", "connect"]
 
@@ -48,13 +50,6 @@ LAST_WORDS = 2.0
 """Seconds that a turn which was cancelled or failed waits for its end to be accepted."""
 
 T = TypeVar("T")
-
-
-class _End:
-    """What comes behind the last item of a stream."""
-
-
-END = _End()
 
 FinishReason = Literal["stop", "cancelled", "length", "error"]
 
@@ -178,6 +173,12 @@ class Turn:
             "suggestions", Suggestions(self.session_id, self.turn_id, list(questions))
         )
 
+    async def saved(self, message_id: str) -> None:
+        """That the answer is stored, under this id."""
+        await self.delivery.say(
+            "messageSaved", MessageSaved(self.session_id, self.turn_id, message_id)
+        )
+
     def tool(
         self, name: str, arguments: Mapping[str, Any] | None = None, *, call_id: str | None = None
     ) -> "ToolCall":
@@ -196,27 +197,10 @@ class Turn:
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
 
-    async def until_cancelled(self, source: AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    def until_cancelled(self, source: AsyncIterable[T]) -> AsyncGenerator[T, None]:
         """What a model's stream gives, until somebody asks to stop:
         ``async for text in turn.until_cancelled(model.stream(…))``. Then it is closed."""
-        asked = asyncio.ensure_future(self.cancelled.wait())
-        given = aiter(source)
-        try:
-            while not self.cancelled.is_set():
-                following = asyncio.ensure_future(anext(given, END))
-                await asyncio.wait({following, asked}, return_when=asyncio.FIRST_COMPLETED)
-                if not following.done():
-                    following.cancel()
-                    await asyncio.wait({following})
-                    return
-                item = following.result()
-                if isinstance(item, _End):
-                    return
-                yield item
-        finally:
-            asked.cancel()
-            if isinstance(given, AsyncGenerator):
-                await given.aclose()
+        return until(self.cancelled, source)
 
     # ------------------------------------------------------------ beginning and end
 

@@ -10,38 +10,12 @@ ends stop only on `isLast`. (docs/agent-messages.md)
 """
 
 from collections.abc import Iterator
-from typing import Annotated
-
-from msgspec import Meta, Struct
 
 from broker.plugin import Event
 from plugins.agent.messages import PREFIX, Body, ChatError, Token, TurnCompleted
+from plugins.agent.options import ChatOptions
 from plugins.agent.presence import Presence
 from plugins.agent.sessions import Session, Turn
-
-Seconds = Annotated[float, Meta(ge=0.01, le=31_536_000)]
-
-
-class ChatOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long the broker waits, for agents and readers, in seconds.
-
-    Attributes:
-        grace: for the owner of a turn that has lost its connection, and for one that was
-            asked to cancel.
-        stall: for the next event of a turn.
-        tool_stall: the same while a tool call is open.
-        compact_after: until what is retained of a turn that has ended is compacted.
-        worker_wait: for a worker that could be given a message, and for one that has lost its
-            connection with messages that it was given.
-        start_limit: for a worker to start the turn that takes a message up.
-    """
-
-    grace: Seconds = 10.0
-    stall: Seconds = 120.0
-    tool_stall: Seconds = 600.0
-    compact_after: Seconds = 60.0
-    worker_wait: Seconds = 2.0
-    start_limit: Seconds = 30.0
 
 
 class TurnLeases:

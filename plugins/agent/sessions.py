@@ -16,7 +16,7 @@ from plugins.agent.messages import (
     ToolCallStarted,
 )
 
-PARTS = 32
+PARTS = 16
 JOINED = 256
 """More parts of a turn's text than this are joined; once for so many characters, at most."""
 

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from broker.plugin import BROKER, Duplicate, Event, Plugin, Rejected, Sender
 from plugins.agent import examples
-from plugins.agent.leases import Seconds
 from plugins.agent.messages import Status
+from plugins.agent.options import Seconds
 from plugins.agent.presence import Presence
 
 

@@ -16,21 +16,23 @@ it: completed, cancelled if somebody asked to stop it, or in an error if it rais
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
 from msgspec import Struct
 
 from broker.client import ClientError, Subscription
+from plugins.agent.audio import Audio
 from plugins.agent.client import AgentClient, Turn
 from plugins.agent.failure import TurnFailed
-from plugins.agent.messages import PREFIX
+from plugins.agent.messages import PREFIX, ChatError, Transcription
 
 log = structlog.get_logger("edgestream.agent")
 
-TOPIC = PREFIX + "userMessage"
+MESSAGES = PREFIX + "userMessage"
+AUDIO = PREFIX + "userAudio"
 
 
 class Message(Struct, frozen=True):
@@ -64,6 +66,7 @@ class Message(Struct, frozen=True):
 
 
 Answer = Callable[[Message, Turn], Awaitable[None]]
+Hear = Callable[[Audio], Awaitable[str]]
 
 Name = tuple[str, str]
 """A message's: its session and its id."""
@@ -96,6 +99,7 @@ class Worker:
         self._drain = drain
         self._slots = asyncio.Semaphore(concurrency)
         self._answer: Answer | None = None
+        self._hear: Hear | None = None
         self._stopping = asyncio.Event()
         self._tasks: dict[Name, asyncio.Task[None]] = {}
         self._turns: dict[Name, Turn] = {}  # those of them that have begun
@@ -104,6 +108,13 @@ class Worker:
         """Have `answer` called with each message, and the turn that answers it."""
         self._answer = answer
         return answer
+
+    def on_audio(self, hear: Hear) -> Hear:
+        """Have `hear` called with what users say into a microphone: it returns the words,
+        which are then answered like a message. Raise `TurnFailed` to say why there are none.
+        Without it this worker is given none."""
+        self._hear = hear
+        return hear
 
     def stop(self) -> None:
         """Take no more messages, answer those that were begun, and let `run` return."""
@@ -119,18 +130,24 @@ class Worker:
         """
         if self._answer is None:
             raise RuntimeError("nobody answers: decorate a function with @worker.on_message")
-        topic, group = TOPIC, self._group
-        async with client.subscribe(topic, group=group) as messages, self._online(client):
-            taking = asyncio.create_task(self._take(client, messages))
+        async with AsyncExitStack() as stack:
+            queues = [
+                await stack.enter_async_context(client.subscribe(topic, group=self._group))
+                for topic in ((MESSAGES,) if self._hear is None else (MESSAGES, AUDIO))
+            ]
+            await stack.enter_async_context(self._online(client))
+            taking = [asyncio.create_task(self._take(client, queue)) for queue in queues]
             stopping = asyncio.create_task(self._stopping.wait())
+            either: tuple[asyncio.Task[Any], ...] = (*taking, stopping)
             try:
-                await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                if taking.done():
-                    taking.result()
-                taking.cancel()
-                await self._leave(messages)
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                for each in taking:
+                    if each.done():
+                        each.result()
+                    each.cancel()
+                await self._leave(queues)
             finally:
-                left = [taking, stopping, *self._tasks.values()]
+                left = [*either, *self._tasks.values()]
                 for task in left:
                     task.cancel()
                 await asyncio.gather(*left, return_exceptions=True)
@@ -147,27 +164,47 @@ class Worker:
             except ClientError as error:
                 log.warning("offline_not_said", why=str(error))
 
-    async def _take(self, client: AgentClient, messages: Subscription) -> None:
-        async for event in messages:
-            message = Message.of(event.body)
-            name = message.session_id, message.message_id
+    async def _take(self, client: AgentClient, queue: Subscription) -> None:
+        async for event in queue:
+            body = event.body
+            name = body["sessionId"], body["messageId"]
             # After a lost connection the broker gives again what it does not know to be begun.
             if name not in self._tasks:
-                self._tasks[name] = asyncio.create_task(self._begin(client, message, name))
+                said = Audio.of(body, client.url) if event.topic == AUDIO else Message.of(body)
+                self._tasks[name] = asyncio.create_task(self._begin(client, said, name))
 
-    async def _begin(self, client: AgentClient, message: Message, name: Name) -> None:
-        """Answer one message, once there is a slot for it."""
+    async def _begin(self, client: AgentClient, said: Message | Audio, name: Name) -> None:
+        """Answer what one user said, once there is a slot for it."""
         try:
             async with asyncio.timeout(self._patience):
                 await self._slots.acquire()
             try:
-                await self._reply(client, message, name)
+                message = await self._understand(client, said) if isinstance(said, Audio) else said
+                if message is not None:
+                    await self._reply(client, message, name)
             finally:
                 self._slots.release()
         except TimeoutError:
-            log.warning("message_let_go", message=message.message_id, why="all slots are taken")
+            log.warning("message_let_go", message=said.message_id, why="all slots are taken")
         finally:
             del self._tasks[name]
+
+    async def _understand(self, client: AgentClient, audio: Audio) -> Message | None:
+        """The words of a recording, told to its user; or why there are none, likewise."""
+        assert self._hear is not None
+        session, id = audio.session_id, audio.message_id
+        try:
+            text = await self._hear(audio)
+        except Exception as error:
+            if not isinstance(error, TurnFailed):
+                log.exception("hearing_failed", message=id)
+                error = TurnFailed("transcription_failed", "the recording was not understood")
+            failure = ChatError(session, error.code, str(error), error.retryable, messageId=id)
+            await client.publish(PREFIX + "error", failure)
+            return None
+        await client.publish(PREFIX + "transcription", Transcription(session, id, text))
+        body = {"sessionId": session, "messageId": id, "text": text}
+        return Message.of(body | ({"agentId": audio.agent_id} if audio.agent_id else {}))
 
     async def _reply(self, client: AgentClient, message: Message, name: Name) -> None:
         """Take a message up. A failure is its user's to know, and no other turn's concern."""
@@ -187,7 +224,7 @@ class Worker:
         finally:
             self._turns.pop(name, None)
 
-    async def _leave(self, messages: Subscription) -> None:
+    async def _leave(self, queues: Sequence[Subscription]) -> None:
         """Give back what has not begun, and see the rest to its end."""
         for name, task in self._tasks.items():
             if name not in self._turns:
@@ -196,7 +233,8 @@ class Worker:
             async with asyncio.timeout(self._drain):
                 for turn in list(self._turns.values()):
                     await turn.accepted()  # or its message would be given to another as well
-                await messages.unsubscribe()
+                for queue in queues:
+                    await queue.unsubscribe()
                 await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         except TimeoutError:
             log.warning("answers_cut_off", count=len(self._turns))

@@ -13,6 +13,7 @@ from plugins.agent.client import AgentClient, connect
 from plugins.agent.demo import agent as demo
 from plugins.agent.demo.agent import DemoAgent
 from plugins.agent.demo.answers import answer, calculate, tokens
+from plugins.agent.demo.wishes import Wishes, wishes
 
 from .test_turn import kinds, until_end
 
@@ -68,6 +69,48 @@ async def test_it_answers_as_a_backend_would(site: Any, user: AgentClient) -> No
     assert end["fullText"] == "".join(spoken)
     assert end["outputTokens"] == len(spoken) - 1
     assert end["toolCallsUsed"] == ["calculator"]
+
+
+async def test_it_shows_everything(site: Any, user: AgentClient) -> None:
+    """Asked for everything, a turn has whatever a turn can have, in its order."""
+    async with agent(site.ws), user.subscribe("agent.chat.*", "s", coalesce="never") as events:
+        await ask(user, "s", "Show me everything about a turn.")
+        turn = await answered(events)
+    assert list(dict.fromkeys(kinds(turn))) == [
+        "turnStarted", "thinking", "progress", "toolCallStarted", "toolCallCompleted", "token",
+        "action", "suggestions", "messageSaved", "turnCompleted",
+    ]  # fmt: skip
+    bodies = {kind: event.body for kind, event in zip(kinds(turn), turn, strict=True)}
+    assert bodies["progress"]["percent"] == 100
+    assert bodies["action"]["action"] == {"type": "change_theme", "value": "dark"}
+    assert bodies["turnCompleted"]["toolCallsUsed"] == ["count_words", "glossary"]
+
+
+async def test_it_fails_when_asked_to(site: Any, user: AgentClient) -> None:
+    """In the middle of its answer, with an error that says why."""
+    async with agent(site.ws), user.subscribe("agent.chat.*", "s") as events:
+        await ask(user, "s", "Please fail.")
+        turn = await answered(events)
+    assert "token" in kinds(turn)
+    assert turn[-1].body["code"] == "asked_to_fail"
+    assert turn[-1].body["retryable"]
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What is a turn?", Wishes(False, False, "", False, False)),
+        ("A light theme, please, no dark one", Wishes(False, False, "light", False, False)),
+        ("Progress and tools", Wishes(True, True, "", False, False)),
+        ("save it, and fail", Wishes(False, False, "", True, True)),
+        ("EVERYTHING!", Wishes(True, True, "dark", True, False)),
+        ("Everything in light", Wishes(True, True, "light", True, False)),
+        ("darkness progresses, failing", Wishes(False, False, "", False, False)),
+    ],
+)
+def test_what_is_wished_for(question: str, expected: Wishes) -> None:
+    """Whole words, in any case."""
+    assert wishes(question) == expected
 
 
 async def test_it_answers_several_at_once(site: Any, user: AgentClient) -> None:

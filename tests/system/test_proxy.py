@@ -99,6 +99,27 @@ async def test_both_servers_on_one_port(site):
             assert [(await anext(steps)).body["n"] for _ in range(100)] == list(range(100))
 
 
+async def test_events_and_publishes_over_http(site):
+    """Each event comes through as it is sent; a path names its process."""
+    async with site.client("/ws/bas"):
+        pass  # it listens
+    base = f"http://127.0.0.1:{site.port}"
+    async with (
+        httpx.AsyncClient(base_url=base) as http,
+        http.stream("GET", "/events/bas?topic=workflow.a&key=k") as response,
+    ):
+        lines = response.aiter_lines()
+        while "subscribed" not in await anext(lines):
+            pass
+        for number in range(3):
+            message = {"topic": "workflow.a", "key": "k", "body": number}
+            assert (await http.post("/publish/bas", json=message)).json()["op"] == "ack"
+            while f'"body":{number}' not in await anext(lines):
+                pass
+        assert (await http.get("/events?topic=workflow.a")).status_code == 404
+        assert (await http.get("/events/chat?topic=workflow.a")).status_code == 404
+
+
 async def test_paths_that_lead_nowhere(site):
     """Unknown servers hear it from a broker; what is no process's, from nginx."""
     async with site.client("/ws/chat"):

@@ -5,7 +5,7 @@ import pytest
 
 from broker.plugin import Sender
 from plugins.agent.chat import ChatPlugin
-from plugins.agent.leases import ChatOptions
+from plugins.agent.options import ChatOptions
 from plugins.agent.status import StatusOptions, StatusPlugin
 
 from .fakes import FakePublisher, Timers, namespace, publish, say

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.agent.chat import ChatPlugin
-from plugins.agent.leases import ChatOptions
+from plugins.agent.options import ChatOptions
 
 from .fakes import FakeClock, FakePublisher, LateEngine, Timers, namespace, publish, say
 

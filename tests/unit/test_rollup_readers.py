@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.agent.chat import ChatPlugin
-from plugins.agent.leases import ChatOptions
+from plugins.agent.options import ChatOptions
 
 from .fakes import FakePublisher, Reader, Timers, namespace, publish, say
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from broker.codec import JSON
 from broker.upkeep import Upkeep
 from plugins.agent.chat import ChatPlugin
-from plugins.agent.leases import ChatOptions
+from plugins.agent.options import ChatOptions
 
 from .fakes import FakePublisher, Reader, Timers, namespace, publish, say
 

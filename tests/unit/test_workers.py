@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from broker import held
 from broker.plugin import Sender
 from plugins.agent.chat import ChatPlugin
-from plugins.agent.leases import ChatOptions
+from plugins.agent.options import ChatOptions
 
 from .fakes import FakePublisher, LateEngine, Timers, namespace, publish, say
 

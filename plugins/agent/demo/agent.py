@@ -1,20 +1,26 @@
 """The demo agent: a backend without a language model, to see a chat at work.
 
 It answers each message as a real one would: it takes the message up, calls a
-tool, streams its answer token by token, and tells when it failed.
+tool, streams its answer token by token, and tells when it failed. Some words make it
+show more (`plugins.agent.demo.wishes`).
 """
 
 import asyncio
 import random
 import signal
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import uvloop
 
 from broker.command import Command
-from plugins.agent.client import Turn, connect
-from plugins.agent.demo.answers import answer, tokens
+from plugins.agent.audio import Audio
+from plugins.agent.client import Turn, TurnFailed, connect
+from plugins.agent.demo.answers import Answer, answer, tokens
+from plugins.agent.demo.hearing import hear
+from plugins.agent.demo.wishes import DONE, STEPS, Wishes, wishes
 from plugins.agent.worker import Message, Worker
 
 AGENT = "demo"
@@ -22,6 +28,12 @@ FASTEST = 10_000
 
 DRAIN = 2.0
 """Seconds that an answer may still take when the agent is told to stop."""
+
+FAILS_AFTER = 12
+"""Tokens of an answer that is asked to fail."""
+
+KEPT = 100
+"""Answers that it keeps when asked to, the last ones."""
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -32,6 +44,9 @@ class DemoAgent:
     Args:
         rate: tokens per second of one answer.
         sleep, uniform: for tests that have no time to lose.
+
+    Attributes:
+        saved: the answers that it was asked to save.
     """
 
     def __init__(
@@ -44,24 +59,55 @@ class DemoAgent:
     ) -> None:
         self.worker = Worker(agent_id, drain=DRAIN)
         self.worker.on_message(self._answer)
+        self.worker.on_audio(self._hear)
+        self.saved: deque[str] = deque(maxlen=KEPT)
         self._rate = rate
         self._sleep = sleep
         self._uniform = uniform
 
+    async def _hear(self, audio: Audio) -> str:
+        return await asyncio.to_thread(hear, await audio.read())
+
     async def _answer(self, message: Message, turn: Turn) -> None:
-        made = answer(message.text)
+        made, wanted = answer(message.text), wishes(message.text)
         await turn.thinking(made.thought)
         await self._sleep(self._uniform(0.2, 0.5))
-        async with turn.tool(made.tool, made.arguments) as call:
-            await self._sleep(self._uniform(0.4, 1.2))
-            call.result(made.result)
+        if wanted.progress:
+            await self._work(turn)
+        if wanted.tools:
+            await self._call(turn, "count_words", {}, {"words": len(message.text.split())})
+        await self._call(turn, made.tool, made.arguments, made.result)
         count = 0
         async for token in turn.until_cancelled(self._paced(made.text)):
             await turn.token(token)
             count += 1
+            if wanted.fail and count == FAILS_AFTER:
+                raise TurnFailed("asked_to_fail", "You asked me to fail.", retryable=True)
         turn.usage(input_tokens=made.read, output_tokens=count)
         if not turn.cancelled.is_set():
-            await turn.suggestions(made.suggestions)
+            await self._add(turn, made, wanted)
+
+    async def _work(self, turn: Turn) -> None:
+        for percent, step in STEPS:
+            await turn.progress(percent, step)
+            await self._sleep(self._uniform(0.3, 0.6))
+        await turn.progress(*DONE)
+
+    async def _call(
+        self, turn: Turn, tool: str, arguments: dict[str, Any], result: dict[str, Any]
+    ) -> None:
+        async with turn.tool(tool, arguments) as call:
+            await self._sleep(self._uniform(0.4, 1.2))
+            call.result(result)
+
+    async def _add(self, turn: Turn, made: Answer, wanted: Wishes) -> None:
+        """What comes behind the text."""
+        if wanted.theme:
+            await turn.action({"type": "change_theme", "value": wanted.theme})
+        await turn.suggestions(made.suggestions)
+        if wanted.save:
+            self.saved.append(turn.text)
+            await turn.saved(turn.turn_id)
 
     async def _paced(self, text: str) -> AsyncIterator[str]:
         """The tokens of `text`, at the set rate: by the clock, so that delays do not add up."""

@@ -4,6 +4,7 @@
  * so every tab, and every phone, on one address shows the same conversation.
  */
 
+import { act } from './actions.js';
 import { EdgeStream } from './edgestream.js';
 import { AgentIndicator, ConnectionIndicator } from './indicators.js';
 import { randomId } from './protocol.js';
@@ -38,6 +39,7 @@ const session = client.subscribe({ topic: 'agent.chat.*', key: sessionId, replay
     conversation.apply(message);
     view.schedule();
     if (caughtUp) announceEvent(message);
+    if (caughtUp && message.topic === 'agent.chat.action') act(message.body.action);
   },
   replayed() {
     if (!caughtUp && !isNew && !askedAgain && conversation.isPartial()) {

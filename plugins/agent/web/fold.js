@@ -17,6 +17,7 @@ export function freshTurn() {
     finishReason: 'stop',
     problem: null,
     usage: null,
+    saved: false, // its agent has stored it
   };
 }
 
@@ -110,6 +111,11 @@ export const FOLD = {
 
   suggestions(chat, body) {
     chat.touch(chat.turn(body), { suggestions: body.questions });
+  },
+
+  messageSaved(chat, { turnId }) {
+    const turn = chat.find('turn', turnId);
+    if (turn !== undefined) chat.touch(turn, { saved: true });
   },
 
   turnCompleted(chat, body) {

@@ -167,11 +167,12 @@ class TurnRow extends Row {
   }
 }
 
-function meta({ usage, finishReason }) {
+function meta({ usage, finishReason, saved }) {
   if (usage === null) return '';
   const count = usage.outputTokens;
   const tokens = count > 0 && `${count.toLocaleString()} ${count === 1 ? 'token' : 'tokens'}`;
-  return [ENDINGS[finishReason], duration(usage.durationMs), tokens].filter(Boolean).join(' · ');
+  const parts = [ENDINGS[finishReason], duration(usage.durationMs), tokens, saved && 'saved'];
+  return parts.filter(Boolean).join(' · ');
 }
 
 function duration(ms) {

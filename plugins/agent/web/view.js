@@ -81,7 +81,8 @@ export class View {
     }, { passive: true });
     // Called after layout and before paint: drawing itself never has to measure.
     const observer = new ResizeObserver(() => {
-      if (this.#following) this.#toEnd();
+      // A welcome that does not fit is read from its beginning.
+      if (this.#following && this.#conversation.rows.length > 0) this.#toEnd();
     });
     observer.observe(this.#rows);
     observer.observe(this.#scroller);

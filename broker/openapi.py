@@ -1,0 +1,143 @@
+"""The HTTP endpoints as an OpenAPI 3.1 document, from the types that they take and give."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import cleandoc
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from broker import __version__
+from broker.config import Config
+from broker.gateway import EVENT_STREAM, Endpoint
+from broker.messages import Ack, Error, EventMessage
+from broker.plugin import Plugin
+from broker.transports.events import Query
+from broker.transports.publishing import LINES, Envelope
+
+Document = dict[str, Any]
+
+SCHEMAS = "#/components/schemas/"
+STREAM = EVENT_STREAM["content-type"]
+JSON = "application/json"
+
+_REFUSALS = (401, 403, 404, 406, 422)
+_PUBLISHED = {
+    "topic": "workflow.build.done",
+    "key": "run-7",
+    "body": {"ok": True},
+    "dedupe": "run-7-done",
+}
+_ANSWER = {JSON: Ack | list[Ack | Error], LINES[0]: str}
+_TAKEN = {JSON: Envelope | list[Envelope], LINES[0]: str}
+
+OWN = (
+    Endpoint("get", "/healthz", "Whether the process turns its loop", {JSON: dict[str, str]}),
+    Endpoint(
+        "get", "/readyz", "Whether it should get new connections", {JSON: dict[str, str]},
+        refusals=(503,),
+    ),
+    Endpoint("get", "/metrics", "Figures for Prometheus", {"text/plain": str}),
+    *(
+        endpoint
+        for server, words in (("", ""), ("/{server}", ", of one server"))
+        for endpoint in (
+            Endpoint(
+                "post", f"/publish{server}", f"Publish one message, several, or lines{words}",
+                _ANSWER, _TAKEN, example=_PUBLISHED, refusals=(400, *_REFUSALS, 409, 413, 415, 503),
+            ),
+            Endpoint(
+                "get", f"/events{server}", f"Subscribe, as server-sent events{words}",
+                {STREAM: (EventMessage,)}, query=Query, refusals=_REFUSALS,
+            ),
+        )
+    ),
+)  # fmt: skip
+"""The broker's own endpoints."""
+
+
+def document(settings: Config, plugins: Mapping[str, Plugin[Any]]) -> Document:
+    """The broker of `settings`, as plain data for JSON.
+
+    Args:
+        plugins: that of each namespace.
+    """
+    endpoints = [*OWN, *(each for plugin in plugins.values() for each in plugin.endpoints())]
+    schema, components = _schemas(endpoints)
+    paths: dict[str, Document] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method] = _operation(endpoint, schema)
+    listen = settings.listen
+    scheme = "https" if listen.tls_certificate else "http"
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "edgestream", "version": __version__},
+        "servers": [{"url": f"{scheme}://{listen.host}:{listen.port}"}],
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+
+
+def _schemas(endpoints: Iterable[Endpoint]) -> tuple[dict[Any, Document], dict[str, Document]]:
+    """The schema of each type that is taken or given, and the named ones."""
+    kinds: dict[Any, None] = {Error: None}
+    for endpoint in endpoints:
+        for kind in (*endpoint.takes.values(), *endpoint.gives.values()):
+            kinds.update(dict.fromkeys(kind if isinstance(kind, tuple) else (kind,)))
+    schemas, components = msgspec.json.schema_components(kinds, ref_template=SCHEMAS + "{name}")
+    for component in components.values():
+        if "description" in component:
+            component["description"] = cleandoc(component["description"])
+    return dict(zip(kinds, schemas, strict=True)), components
+
+
+def _operation(endpoint: Endpoint, schema: Mapping[Any, Document]) -> Document:
+    gives = endpoint.gives.items()
+    told: Document = {
+        "summary": endpoint.summary,
+        "responses": {
+            "200": {
+                "description": "It is done, or goes on as it streams.",
+                "content": {media: _content(kind, schema) for media, kind in gives},
+            },
+            **{
+                str(status): {
+                    "description": "It is refused, and says why.",
+                    "content": {JSON: {"schema": schema[Error]}},
+                }
+                for status in endpoint.refusals
+            },
+        },
+    }
+    parameters = [*_in_path(endpoint.path), *_in_query(endpoint.query)]
+    if parameters:
+        told["parameters"] = parameters
+    if endpoint.takes:
+        content = {media: _content(kind, schema) for media, kind in endpoint.takes.items()}
+        if endpoint.example is not None:
+            next(iter(content.values()))["example"] = endpoint.example
+        told["requestBody"] = {"required": True, "content": content}
+    return told
+
+
+def _content(kind: Any, schema: Mapping[Any, Document]) -> Document:
+    if isinstance(kind, tuple):  # what OpenAPI 3.2 calls `itemSchema`
+        items: Sequence[Document] = [schema[each] for each in kind]
+        return {"schema": {"type": "string"}, "x-itemSchema": {"anyOf": items}}
+    return {"schema": schema[kind]}
+
+
+def _in_path(path: str) -> Iterable[Document]:
+    for name in re.findall(r"{(\w+)}", path):
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _in_query(query: type[Struct] | None) -> Iterable[Document]:
+    if query is None:
+        return
+    [_], components = msgspec.json.schema_components([query])
+    described = components[query.__name__]
+    for name, schema in described["properties"].items():
+        required = name in described.get("required", ())
+        yield {"name": name, "in": "query", "required": required, "schema": schema}

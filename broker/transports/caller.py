@@ -1,0 +1,289 @@
+"""An HTTP request as a connection of the broker: one session, whose socket is a response.
+
+What the broker says to it comes as JSON, as to a WebSocket. Answers to what it has
+published are kept for whoever asked; all else is rendered into the response's body.
+"""
+
+import asyncio
+from collections.abc import Hashable, Sequence
+from typing import Protocol
+
+import structlog
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from broker.codec import JSON
+from broker.errors import ERRORS
+from broker.messages import Error, Publish, Subscribe
+from broker.transports.handshake import Target
+from broker.transports.heartbeat import Pulse
+from broker.transports.port import Port
+from broker.transports.streaming import HttpConnection
+
+log = structlog.get_logger(__name__)
+
+ROOM = 16 << 10
+"""How many bytes of events are written in one turn, about, to a socket that takes them."""
+
+HEARTBEAT = b": heartbeat\n\n"
+"""What a stream says that has said nothing for a while. It is a comment."""
+
+
+class Told(Struct, gc=False):
+    """What any message of the broker may have: see `broker.messages`."""
+
+    op: str
+    id: int = 0
+    topic: str = ""
+    key: str = ""
+    cursor: str = ""
+    sub: int = 0
+    time: int = 0
+    body: Raw | UnsetType = UNSET
+
+
+_told = JSON.decoder(Told).decode
+_each = JSON.decoder(list[Raw]).decode
+_error = JSON.decoder(Error).decode
+
+
+class Render(Protocol):
+    """Makes a response's body of what the broker says."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing follows."""
+
+    def begin(self) -> bytes:
+        """What the body begins with."""
+
+    def message(self, told: Told, raw: bytes | Raw) -> bytes:
+        """One message of the broker's, which came as `raw`: zero or more whole events."""
+
+
+class Batch:
+    """Publishes of one request, until all of them are answered.
+
+    Attributes:
+        settled: is set then.
+    """
+
+    def __init__(self, first: int, last: int) -> None:
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._next = first
+        self._ids = range(first, last + 1)
+        self._errors: dict[int, Error] = {}
+
+    def accept(self, upto: int) -> None:
+        """Accepted are all up to this id, but for those that were refused."""
+        self._next = max(self._next, upto + 1)
+        self._look()
+
+    def refuse(self, error: Error) -> None:
+        if isinstance(error.id, int):
+            self._errors[error.id] = error
+            self._look()
+
+    def give_up(self, code: str, message: str) -> None:
+        """Nothing more is going to be answered."""
+        for id in range(self._next, self._ids.stop):
+            self._errors.setdefault(id, Error(code, message, ERRORS[code].retryable, id))
+        self._look()
+
+    @property
+    def answers(self) -> list[Error | None]:
+        """What each was answered: None where it was accepted."""
+        return [self._errors.get(id) for id in self._ids]
+
+    def _look(self) -> None:
+        while self._next in self._errors:
+            self._next += 1
+        if self._next >= self._ids.stop and not self.settled.done():
+            self.settled.set_result(None)
+
+
+class Caller:
+    """One HTTP request's session. See `Wire`, `Outlet`, `Guest`, `Beating`.
+
+    Whoever makes one has to `leave`.
+
+    Raises:
+        Closed: it is not let in.
+
+    Attributes:
+        gone: the peer has gone away.
+        done: is set when the response's body is complete, or the peer has gone away.
+    """
+
+    def __init__(self, port: Port, connection: HttpConnection, server: str | None) -> None:
+        self.open = True
+        self.paused = False
+        self.gone = False
+        self.heard = self.spoke = True
+        self.pulse = Pulse()
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._port = port
+        self._connection = connection
+        self._last_id = 0
+        self._batch: Batch | None = None
+        self._early: list[tuple[Told, bytes | Raw]] = []
+        self._render: Render | None = None
+        self._streams = False
+        self._closed = False
+        self.session = port.admit(self, JSON, Target(server, None), connection.peer)
+        connection.guest = self
+
+    @property
+    def name(self) -> str:
+        """The connection's id."""
+        return self.session.name
+
+    # ------------------------------------------------------------- what a request asks
+
+    async def publish(self, messages: Sequence[Publish]) -> list[Error | None]:
+        """Publish, and wait until each is answered; None is its acceptance.
+
+        One such request at a time; their ids are the caller's.
+        """
+        first = self._last_id + 1
+        for message in messages:
+            self._last_id += 1
+            message.id = self._last_id
+        if not messages:
+            return []
+        batch = self._batch = Batch(first, self._last_id)
+        if self._closed:
+            batch.give_up("shutting_down", "the broker has closed this connection")
+        self.session.perform(messages)
+        await batch.settled
+        self._batch = None
+        return batch.answers
+
+    def subscribe(self, message: Subscribe) -> Error | None:
+        """Subscribe: its events wait until there is a `render` for them. Returns the refusal."""
+        self._last_id += 1
+        message.id = self._last_id
+        batch = self._batch = Batch(message.id, message.id)
+        self.session.perform([message])
+        self.session.outbox.flush()
+        self._batch = None
+        return batch.answers[0]
+
+    def render(self, render: Render) -> None:
+        """What comes is rendered from now on; it is written once the response `stream`s."""
+        self._render = render
+        self.session.outbox.touch()
+
+    def stream(self) -> None:
+        """The response's head is written: now its body, as things come."""
+        assert self._render is not None
+        self._streams = True
+        self._connection.hold_little()
+        self._port.beats.add(self)
+        early = [self._render.message(told, raw) for told, raw in self._early]
+        self._early.clear()
+        self._write(self._render.begin() + b"".join(early))
+
+    def say(self, data: bytes) -> None:
+        """Write something that no message is the reason of."""
+        self._write(data)
+        if self._render is not None and self._render.ended:
+            self._finish()
+
+    def leave(self) -> None:
+        """It is over."""
+        if self._connection.guest is self:
+            self._connection.guest = None
+        self._port.beats.discard(self)
+        if self.open:
+            self.open = False
+            self.session.lost()
+
+    # ------------------------------------------------------------- Outlet
+
+    @property
+    def room(self) -> int:
+        return ROOM if self._render is not None and not self.paused else 0
+
+    def send(self, payload: bytes) -> None:
+        if payload.startswith(b"["):
+            self.say(b"".join([self._take(raw) for raw in _each(payload)]))
+        else:
+            self.say(self._take(payload))
+
+    def _take(self, raw: bytes | Raw) -> bytes:
+        told = _told(raw)
+        render = self._render
+        if told.op == "event":
+            return b"" if render is None or render.ended else render.message(told, raw)
+        if told.op == "ack" and self._batch is not None:
+            self._batch.accept(told.id)
+        elif told.op == "error" and self._batch is not None:
+            self._batch.refuse(_error(raw))
+        elif told.op == "subscribed" and not self._streams:
+            self._early.append((told, raw))
+        elif render is not None and not render.ended:
+            return render.message(told, raw)
+        return b""
+
+    def _write(self, data: bytes) -> None:
+        if data and self._streams and self.open and not self.gone:
+            self.spoke = True
+            self._connection.write_chunk(data)
+
+    def _finish(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+    # ------------------------------------------------------------- Wire
+
+    @property
+    def outlet(self) -> "Caller":
+        return self
+
+    def close(self, code: int, reason: str) -> None:
+        self._closed = True
+        if self._batch is not None:
+            self._batch.give_up("shutting_down" if code == 4100 else "internal", reason)
+        self._finish()
+
+    def hold(self, reason: Hashable) -> None:
+        """It brings nothing more than its request, which has been read."""
+
+    def release(self, reason: Hashable) -> None:
+        """Likewise."""
+
+    def stop_reading(self) -> None:
+        """Likewise."""
+
+    # ------------------------------------------------------------- Guest
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+        self.heard = True
+        self.session.outbox.touch()
+
+    def lost(self) -> None:
+        self.gone = True
+        self.paused = False
+        self._finish()
+
+    # ------------------------------------------------------------- Beating
+
+    @property
+    def reading(self) -> bool:
+        """Whether silence says something: there is something that the peer does not take."""
+        return self.paused
+
+    def ping_frame(self) -> None:
+        """A response has no control frames."""
+
+    def ping_message(self) -> None:
+        if not self.paused:
+            self._write(HEARTBEAT)
+
+    def dead(self) -> None:
+        log.info("reader stalled", connection=self.session.name)
+        self._connection.abort()

@@ -1,0 +1,113 @@
+"""What HTTP requests bring: their bodies, within limits, and what they accept."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+
+from broker.bodies import path_of
+from broker.codec import JSON
+from broker.gateway import Refused
+
+ANY = "*/*"
+
+
+async def read(request: Request, limit: int) -> bytes:
+    """A request's body.
+
+    Raises:
+        Refused: 413, it has more than `limit` bytes.
+        ClientDisconnect: it has not come to its end.
+    """
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+async def read_object(request: Request, limit: int) -> dict[str, Any]:
+    """A request's body, which is one JSON object.
+
+    Raises:
+        Refused: 400, 413, 415, 422.
+    """
+    check_type(request, ("application/json",))
+    value = decode(await read(request, limit), JSON.decode_any)
+    if not isinstance(value, dict):
+        raise Refused("bad_message", "the body is to be a JSON object")
+    return value
+
+
+def decode(data: bytes, decoder: Any) -> Any:
+    """A whole JSON document.
+
+    Raises:
+        Refused: 400, it is none.
+    """
+    try:
+        data.decode()  # raw and skipped parts are not looked at otherwise
+        return decoder(data)
+    except UnicodeDecodeError:
+        why = "the body is not UTF-8"
+    except RecursionError:
+        why = "the body is nested too deeply"
+    except msgspec.DecodeError as error:
+        why = f"the body is not one JSON document: {error}"
+    raise Refused("bad_message", why, status=HTTPStatus.BAD_REQUEST)
+
+
+def check_type(request: Request, known: Sequence[str]) -> str:
+    """The media type of a request's body; the first `known` where it does not say.
+
+    Raises:
+        Refused: 415, it is none of those that are known.
+    """
+    given = request.headers.get("content-type")
+    if given is None:
+        return known[0]
+    kind = given.partition(";")[0].strip().lower()
+    if kind not in known:
+        raise Refused("unsupported_type", f"content-type: one of {', '.join(known)}")
+    return kind
+
+
+def check_accept(request: Request, offered: Sequence[str]) -> None:
+    """Find out whether one of the `offered` types suits the request.
+
+    Raises:
+        Refused: 406, none does.
+    """
+    accepted = request.headers.getlist("accept")
+    if accepted and not any(accepts(accepted, kind) for kind in offered):
+        raise Refused("not_acceptable", f"accept: there is {', '.join(offered)}")
+
+
+def accepts(accepted: Sequence[str], kind: str) -> bool:
+    """Whether `Accept` headers admit a media type."""
+    wide = {kind, kind.partition("/")[0] + "/*", ANY}
+    for entry in ",".join(accepted).split(","):
+        name, *parameters = (part.strip().lower() for part in entry.split(";"))
+        if name in wide and not any(_is_zero(each) for each in parameters):
+            return True
+    return False
+
+
+def field_of(error: msgspec.ValidationError) -> str:
+    """The field that a msgspec error is about."""
+    return path_of(error).removeprefix("$").removeprefix(".")
+
+
+def _is_zero(parameter: str) -> bool:
+    name, _, value = parameter.partition("=")
+    return name.strip() == "q" and value.strip().strip("0.") == "" and value.strip() != ""
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused("too_large", f"a request's body has at most {limit} bytes")

@@ -1,0 +1,132 @@
+"""HTTP responses that are written as they come: past ASGI, straight to the transport.
+
+A request's handler answers with a `Streamed`. uvicorn writes its head, and its end; what
+lies between is written by the connection of the broker that it is for (a `Guest`), one
+chunk for each turn of the loop.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+EXTENSION = "edgestream"
+"""Where a request's scope has its `HttpConnection`."""
+
+UNSENT_BYTES = 16 << 10
+"""How much the kernel may hold that it has not sent: what is not under way belongs into the
+outbox, where it can be merged and reordered. There are no pongs to tell what has arrived."""
+
+
+class Guest(Protocol):
+    """Whoever answers a request as things come."""
+
+    def pause(self) -> None:
+        """The socket takes no more."""
+
+    def resume(self) -> None:
+        """It does again."""
+
+    def lost(self) -> None:
+        """The peer has gone away."""
+
+
+class HttpConnection(HttpToolsProtocol):
+    """uvicorn's HTTP connection, with a place for a guest.
+
+    Attributes:
+        guest: who is told how the socket is.
+    """
+
+    guest: Guest | None = None
+
+    @property
+    def peer(self) -> str:
+        """The address of whoever opened this connection, a proxy or not."""
+        return self.client[0] if self.client else ""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: {"connection": self}}
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.guest is not None:
+            self.guest.pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.guest is not None:
+            self.guest.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.guest is not None:
+            self.guest.lost()
+
+    def hold_little(self) -> None:
+        """From now on, buffer next to nothing."""
+        if self.transport.is_closing():
+            return
+        # A mark of 0 would stall for ever under TLS.
+        self.transport.set_write_buffer_limits(high=1, low=0)
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):  # it is gone, and we are about to be told
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+
+    def write_chunk(self, data: bytes) -> None:
+        """Some of the response's body, in one write."""
+        if not self.transport.is_closing():
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def abort(self) -> None:
+        """Give the peer up."""
+        self.transport.abort()
+
+
+def connection_of(request: Request) -> HttpConnection:
+    """The connection that a request came on."""
+    connection: HttpConnection = request.scope["extensions"][EXTENSION]["connection"]
+    return connection
+
+
+class Streamed(Response):
+    """A response whose body is written by a guest of its connection.
+
+    Args:
+        begin: called when the head is written.
+        done: is set once the body is, or the peer has gone away.
+        after: called at the end, whatever it was.
+    """
+
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        begin: Callable[[], None],
+        done: "asyncio.Future[None]",
+        after: Callable[[], None],
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self.init_headers(headers)
+        self._begin = begin
+        self._done = done
+        self._after = after
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        try:
+            await send(head)
+            if scope["method"] != "HEAD":
+                self._begin()
+                await self._done
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._after()

@@ -1,0 +1,29 @@
+"""What chat over HTTP takes and gives, for documents."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from broker.gateway import EVENT_STREAM, Endpoint
+from plugins.agent.dialects.base import Dialect
+
+STREAM = EVENT_STREAM["content-type"]
+JSON = "application/json"
+REFUSALS = (400, 401, 403, 406, 413, 415, 422, 502, 503, 504)
+
+
+def endpoints(dialects: Iterable[tuple[Dialect, str]]) -> Iterable[Endpoint]:
+    """Those of `dialects`, each with its prefix."""
+    for dialect, prefix in dialects:
+        gives: dict[str, Any] = {STREAM: dialect.tells}
+        if dialect.document is not None:
+            gives[JSON] = dialect.document
+        for path in dialect.paths:
+            yield Endpoint(
+                "post", prefix + path, f"Ask, as {dialect.title} does", gives,
+                {JSON: dialect.asks}, dialect.query, dialect.example, REFUSALS,
+            )  # fmt: skip
+        for path in dialect.voice:
+            yield Endpoint(
+                "post", prefix + path, f"Ask aloud, as {dialect.title} does", gives,
+                {"multipart/form-data": dialect.aloud}, dialect.query, None, (408, *REFUSALS, 429),
+            )  # fmt: skip

@@ -1,0 +1,260 @@
+"""A chat turn over HTTP, in whatever dialect it is asked.
+
+    request → agent.chat.userMessage → a worker's turn → its events, in the dialect's words
+
+The head of the response waits until the message is accepted: without a worker there is none,
+but a 503. The same question again, while its turn is open, is not asked anew: it is told that
+turn from its beginning. (docs/dialects.md)
+"""
+
+import asyncio
+import hashlib
+import re
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+import structlog
+from msgspec import UNSET
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from broker.gateway import EVENT_STREAM, Call, Gateway, Hangup, Refused
+from broker.plugin import ConfigError
+from plugins.agent.answering import Answering
+from plugins.agent.dialects import DIALECTS
+from plugins.agent.dialects.base import Ask, Dialect, Incoming, Unfit, problem
+from plugins.agent.messages import PREFIX, Cancel, UserMessage
+from plugins.agent.options import ChatOptions
+from plugins.agent.recordings import PATH as AUDIO
+from plugins.agent.recordings import Recording, Recordings
+from plugins.agent.sessions import Session
+
+log = structlog.get_logger("edgestream.agent")
+
+OFFERED = ("text/event-stream", "application/json")
+
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_.~-]+)*")
+
+
+class Mount(NamedTuple):
+    """A dialect, where it is, and whether a reader that goes away stops its turn."""
+
+    dialect: Dialect
+    prefix: str
+    cancels: bool
+
+
+def mounts(options: ChatOptions, where: str) -> list[Mount]:
+    """The dialects that are to be served.
+
+    Raises:
+        ConfigError: there is no such dialect, or a prefix is none, or is taken.
+    """
+    for name in options.dialects.keys() - DIALECTS.keys():
+        there = ", ".join(DIALECTS)
+        raise ConfigError(f"{where}.{name}", f"there is no such dialect; there are: {there}")
+    made: dict[str, Mount] = {}
+    for name, dialect in DIALECTS.items():
+        chosen = options.dialects.get(name)
+        cancels, prefix = dialect.cancel_on_disconnect, "/" + name
+        if chosen is not None:
+            if not chosen.enabled:
+                continue
+            prefix = prefix if chosen.prefix is UNSET else chosen.prefix
+            cancels = cancels if chosen.cancel is UNSET else chosen.cancel
+        if _PREFIX.fullmatch(prefix) is None:
+            raise ConfigError(f"{where}.{name}.prefix", f"{prefix!r} is not of the form /a/b")
+        other = made.setdefault(prefix, Mount(dialect, prefix, cancels))
+        if other.dialect is not dialect:
+            raise ConfigError(f"{where}.{name}.prefix", f"{other.dialect.name} has it already")
+    return list(made.values())
+
+
+Asked = tuple[Ask, Answering]
+Asking = Callable[[Dialect, Request, Call], Awaitable[Asked]]
+
+
+class ChatGateway:
+    """The endpoints of all dialects.
+
+    Args:
+        mounts: the dialects.
+        recordings: where speech waits for its worker.
+        grace: how long a turn goes on whose reader has gone away, where that stops it, in
+            seconds: as long as it may come back.
+    """
+
+    def __init__(
+        self, gateway: Gateway, mounts: Iterable[Mount], recordings: Recordings, grace: float
+    ) -> None:
+        self._gateway = gateway
+        self._mounts = mounts
+        self._recordings = recordings
+        self._grace = grace
+        self._asking: dict[tuple[str, str], str] = {}  # by session and name: not accepted yet
+        self._readers: Counter[str] = Counter()  # by message
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    def routes(self) -> Iterable[BaseRoute]:
+        for mount in self._mounts:
+            for path in mount.dialect.paths:
+                post = partial(self._post, mount, self._ask)
+                yield Route(mount.prefix + path, post, methods=["POST"])
+            for path in mount.dialect.voice:
+                post = partial(self._post, mount, self._say)
+                yield Route(mount.prefix + path, post, methods=["POST"])
+        yield Route(AUDIO, self._recordings.fetch)
+
+    async def _post(self, mount: Mount, asking: Asking, request: Request) -> Response:
+        try:
+            return await self._answer(mount, asking, request)
+        except Refused as error:
+            told = problem(error.code, error.message, error.retryable, error.field or None)
+            return _json(error.status, told)
+        except Unfit as error:
+            return _json(422, problem("bad_message", str(error), False, error.field))
+        except Hangup:
+            return Response(status_code=400)  # nobody is there to read it
+
+    async def _answer(self, mount: Mount, asking: Asking, request: Request) -> Response:
+        call = self._gateway.admit(request, OFFERED)
+        try:
+            ask, answering = await asking(mount.dialect, request, call)
+        except BaseException:
+            call.leave()
+            raise
+        self._readers[answering.message_id] += 1
+        over = partial(self._over, mount, ask.session, call, answering)
+        if ask.stream:
+            return call.stream(EVENT_STREAM, over)
+        try:
+            await call.finish()
+        finally:
+            over()
+        if not answering.ended:
+            return Response(status_code=400)  # it has gone away
+        return _json(*answering.encoder.answer())
+
+    # ------------------------------------------------------------- asking
+
+    async def _ask(self, dialect: Dialect, request: Request, call: Call) -> Asked:
+        """Ask, or find that it is being answered already."""
+        ask = dialect.ask(_incoming(request, await self._gateway.read_object(request)))
+        name = _name(ask)
+        known, after = self._open(ask.session, name)
+        id = known or self._asking.get((ask.session, name)) or name + secrets.token_urlsafe(6)
+        answering = Answering(id, dialect.encoder(ask), dialect.lingers, call.say)
+        call.follow(PREFIX + ">", ask.session, answering, after)
+        if not known:
+            self._asking[ask.session, name] = id
+            try:
+                await call.publish(PREFIX + "userMessage", _message(ask, id))
+            finally:
+                self._asking.pop((ask.session, name), None)
+        return ask, answering
+
+    async def _say(self, dialect: Dialect, request: Request, call: Call) -> Asked:
+        """Have a worker fetch what the user said, and answer it."""
+        recording = await self._recordings.receive(request)
+        try:
+            ask = dialect.hear(_incoming(request, recording.fields))
+            id = "voice-" + secrets.token_urlsafe(12)
+            answering = Answering(id, dialect.encoder(ask), dialect.lingers, call.say)
+            call.follow(PREFIX + ">", ask.session, answering)
+        except BaseException:
+            recording.file.file.close()
+            raise
+        url = self._recordings.keep(recording)
+        try:
+            await call.publish(PREFIX + "userAudio", _audio(ask, id, recording, url))
+        except BaseException:
+            self._recordings.drop(url)
+            raise
+        return ask, answering
+
+    def _open(self, session: str, name: str) -> tuple[str, int | None]:
+        """The message of this name that is being answered, or waits to be; "" if there is none;
+        and behind which position its answer begins."""
+        state: Session | None = self._gateway.state(session)
+        if state is not None:
+            for turn in state.open_turns():
+                if isinstance(turn.message_id, str) and turn.message_id.startswith(name):
+                    return turn.message_id, turn.shown[0].position - 1
+            for (_, id), event in (state.untaken or {}).items():
+                if id.startswith(name):
+                    return id, event.position - 1
+        return "", None
+
+    # ------------------------------------------------------------- the end
+
+    def _over(self, mount: Mount, session: str, call: Call, answering: Answering) -> None:
+        """The response is complete, or its reader has gone away."""
+        id = answering.message_id
+        self._readers[id] -= 1
+        if not self._readers[id]:
+            del self._readers[id]
+        if answering.ended or not mount.cancels:
+            answering.leave()
+            call.leave()
+            return
+        stopping = asyncio.get_running_loop().create_task(self._stop(session, call, answering))
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
+
+    async def _stop(self, session: str, call: Call, answering: Answering) -> None:
+        """Stop a turn unless somebody reads it again soon."""
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(answering.finished.wait(), self._grace)
+            if not self._readers[answering.message_id]:
+                await answering.started.wait()
+            if not answering.ended and not self._readers[answering.message_id]:
+                cancel = Cancel(session, answering.turn_id, reason="its reader has gone away")
+                await call.publish(PREFIX + "cancel", cancel)
+        except Refused as refusal:  # it has ended meanwhile
+            log.info("turn not cancelled", code=refusal.code)
+        finally:
+            answering.leave()
+            call.leave()
+
+
+def _incoming(request: Request, body: Mapping[str, Any]) -> Incoming:
+    path: Mapping[str, Any] = request.path_params
+    return Incoming(path, request.query_params, request.headers, body)
+
+
+def _name(ask: Ask) -> str:
+    """How the messageId of a question begins: the same for the same question."""
+    digest = hashlib.sha256(f"{ask.session}\n{ask.user or ''}\n{ask.text}".encode()).hexdigest()
+    return f"http-{digest[:16]}-"
+
+
+def _message(ask: Ask, id: str) -> UserMessage:
+    return UserMessage(
+        sessionId=ask.session,
+        messageId=id,
+        text=ask.text,
+        userId=UNSET if ask.user is None else ask.user,
+        metadata=dict(ask.metadata) if ask.metadata else UNSET,
+    )
+
+
+def _audio(ask: Ask, id: str, recording: Recording, url: str) -> dict[str, Any]:
+    """A `UserAudio`; what came with it goes along, though its type does not know of it."""
+    return {
+        "sessionId": ask.session,
+        "messageId": id,
+        "contentType": recording.content_type,
+        "size": recording.size,
+        "url": url,
+        "metadata": ask.metadata,
+    }
+
+
+def _json(status: int, body: bytes) -> Response:
+    return Response(body, status, media_type="application/json")

@@ -1,0 +1,36 @@
+"""A stream that ends when something is asked."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class _End:
+    """What comes behind the last item of a stream."""
+
+
+END = _End()
+
+
+async def until(asked: asyncio.Event, source: AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    """What `source` gives until `asked` is set. Then it is closed."""
+    waiting = asyncio.ensure_future(asked.wait())
+    given = aiter(source)
+    try:
+        while not asked.is_set():
+            following = asyncio.ensure_future(anext(given, END))
+            await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                await asyncio.wait({following})
+                return
+            item = following.result()
+            if isinstance(item, _End):
+                return
+            yield item
+    finally:
+        waiting.cancel()
+        if isinstance(given, AsyncGenerator):
+            await given.aclose()

@@ -1,0 +1,36 @@
+/* The streaming API guide: typed data, each chunk by itself. */
+
+import { messages } from './reading.js';
+
+export const path = '/api/chat?stream=true&includeTokens=true';
+
+export function request(base, session, message) {
+  return {
+    url: base + path,
+    headers: {},
+    body: { message, chatInstanceId: session, chatModelId: 'demo' },
+  };
+}
+
+/** Whether the stream came to its end. */
+export async function read(body, answer) {
+  for await (const message of messages(body)) {
+    EVENTS[message.type]?.(answer, message);
+    if (message.type === 'stream_end') return true;
+  }
+  return false;
+}
+
+const EVENTS = {
+  stream_start: (answer) => answer.started(),
+  thinking: (answer, { content }) => answer.thinking(content),
+  tool_call: (answer, { toolCallId, toolName }) => answer.tool(toolCallId, toolName),
+  tool_result: (answer, { toolCallId, error }) => answer.toolEnded(toolCallId, { error }),
+  token: (answer, { content }) => answer.text(content),
+  agent_response(answer, { content, suggestedQuestions, outputTokens, durationMs, finishReason }) {
+    answer.suggestions(suggestedQuestions);
+    answer.completed({ text: content, tokens: outputTokens, durationMs, finishReason });
+  },
+  message_saved: (answer) => answer.saved(),
+  error: (answer, { code, message, retryable }) => answer.failed({ code, message, retryable }),
+};

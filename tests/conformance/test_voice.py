@@ -1,0 +1,209 @@
+"""Recorded speech over HTTP: from a form, through the broker, to one worker, and back as text."""
+
+import asyncio
+import tempfile
+from contextlib import asynccontextmanager
+
+import httpx
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from plugins.agent.audio import Audio
+from plugins.agent.client import connect
+from plugins.agent.dialects import DIALECTS
+from plugins.agent.failure import TurnFailed
+from plugins.agent.worker import Worker
+
+from .sse import parse
+
+PATH = "/guide/api/chat/voice"
+FORM = {"chatInstanceId": "s", "chatModelId": "m", "stream": "true"}
+LOUD = bytes(range(256)) * 400
+"""100 KB: more than what is kept in memory."""
+
+
+def asking(site):
+    return httpx.AsyncClient(base_url=site.url, trust_env=False, timeout=20)
+
+
+@pytest.fixture
+async def http(site):
+    async with asking(site) as client:
+        yield client
+
+
+def options(**chosen):
+    return {"namespaces": {"agent.chat": {"options": chosen}}}
+
+
+@asynccontextmanager
+async def listening(site, hear):
+    """A worker that hears with `hear`, and answers with what it has heard."""
+    worker = Worker("ear")
+    worker.on_audio(hear)
+
+    @worker.on_message
+    async def answer(message, turn):
+        await turn.token(f"You said: {message.text}")
+
+    async with (
+        connect(site.ws) as client,
+        connect(site.ws) as watcher,
+        watcher.subscribe("agent.status", "ear") as status,
+    ):
+        task = asyncio.create_task(worker.run(client))
+        while (await anext(status)).body["status"] != "online":
+            pass
+        yield client
+        worker.stop()
+        await task
+
+
+async def post(http, sound=LOUD, form=FORM, **more):
+    files = {"audio": ("said.webm", sound, "audio/webm")} if sound is not None else None
+    return await http.post(PATH, data=form, files=files, **more)
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr(DIALECTS["guide"].__class__, "lingers", 0.05)
+
+
+async def test_what_is_said_is_heard_and_answered(site, http):
+    """The worker gets the recording as it was; its words come first, then the turn."""
+    got = []
+
+    async def hear(audio: Audio) -> str:
+        got.append((audio, await audio.read()))
+        again = await http.get(audio.url)
+        assert again.status_code == 404
+        return "hello broker"
+
+    async with listening(site, hear):
+        answer = await post(http)
+    assert answer.status_code == 200
+    [(audio, recording)] = got
+    assert recording == LOUD
+    assert (audio.content_type, audio.size) == ("audio/webm", len(LOUD))
+    assert audio.body["metadata"] == {"chatModelId": "m"}
+    events = [event.json for event in parse(answer.text)]
+    assert events[0] == {"type": "transcription", "text": "hello broker"}
+    assert events[1]["type"] == "stream_start"
+    assert events[-1] == {"type": "stream_end"}
+    [whole] = [event for event in events if event["type"] == "agent_response"]
+    assert whole["content"] == "You said: hello broker"
+
+
+async def test_without_a_stream_there_is_one_answer(site, http):
+    async def hear(audio: Audio) -> str:
+        return "hello"
+
+    async with listening(site, hear):
+        answer = await post(http, form=FORM | {"stream": "false"})
+    assert answer.json()["content"] == "You said: hello"
+
+
+@pytest.mark.parametrize("failure", [TurnFailed("nothing_heard", "no words"), ValueError("oh")])
+async def test_who_is_not_understood_is_told(site, http, failure):
+    """In the dialect's own way, and without what a programming error says."""
+
+    async def hear(audio: Audio) -> str:
+        raise failure
+
+    with capture_logs():
+        async with listening(site, hear):
+            streamed = await post(http)
+            whole = await post(http, form=FORM | {"stream": "false"})
+    code = getattr(failure, "code", "transcription_failed")
+    first, last = [event.json for event in parse(streamed.text)]
+    assert (first["type"], first["code"]) == ("error", code)
+    assert last == {"type": "stream_end"}
+    assert whole.status_code == 502
+    assert whole.json()["error"]["code"] == code
+    assert "oh" not in first["message"]
+
+
+async def test_what_cannot_be_had_is_refused(start):
+    """And said why; nothing of it is kept."""
+    voice = {"max_bytes": 1000, "max_recordings": 1, "upload": 0.2}
+    site = await start(**options(worker_wait=0.05, voice=voice))
+
+    async with asking(site) as http:
+
+        async def refused(status, field=None, **request):
+            answer = await post(http, **request)
+            assert answer.status_code == status, answer.text
+            error = answer.json()["error"]
+            assert error["message"]
+            assert error.get("field") == field
+            return error["code"]
+
+        assert await refused(415, sound=None) == "unsupported_type"
+        assert await refused(422, "audio", sound=b"") == "bad_message"
+        assert await refused(422, "chatModelId", sound=b"x", form={"chatInstanceId": "s"})
+        assert await refused(413, "audio", sound=b"x" * 1001) == "too_large"
+        assert await refused(413, "audio", sound=b"x" * 100_000) == "too_large"
+        # Each of these would fill the only place, if what is refused were kept.
+        assert await refused(503, sound=b"x") == "no_worker"
+        assert await refused(503, sound=b"x") == "no_worker"
+        assert (await http.get(PATH)).status_code == 405
+        assert (await http.get("/voice/nothing")).status_code == 404
+
+        async def slowly():
+            yield b"--b\r\n"
+            await asyncio.sleep(30)
+
+        kind = {"content-type": "multipart/form-data; boundary=b"}
+        late = await http.post(PATH, content=slowly(), headers=kind)
+        assert late.status_code == 408
+
+
+async def test_recordings_are_bounded_and_leave_nothing(start, tmp_path, monkeypatch):
+    """No file has a name, one that nobody fetches is let go, and too many are refused."""
+    site = await start(**options(voice={"max_recordings": 1, "keep": 0.2}))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = asyncio.Event()
+    over = asyncio.Event()
+    found = []
+
+    async def hear(audio: Audio) -> str:
+        kept.set()
+        await over.wait()
+        found.append(await http.get(audio.url))
+        return "late"
+
+    async with asking(site) as http, listening(site, hear):
+        first = asyncio.create_task(post(http))
+        await kept.wait()
+        assert list(tmp_path.iterdir()) == []
+        assert (await post(http)).status_code == 429
+        await let_go(http)
+        over.set()
+        await first
+    assert [answer.status_code for answer in found] == [404]
+
+
+async def let_go(http):
+    """Wait until there is room for another recording, without leaving one."""
+    while (await post(http, sound=b"")).status_code == 429:
+        pass
+
+
+async def test_a_worker_without_ears_is_given_none(site, http):
+    """One that answers text alone is no worker for speech."""
+    worker = Worker("deaf")
+
+    @worker.on_message
+    async def answer(message, turn):
+        await turn.token("hm")
+
+    async with connect(site.ws) as client:
+        task = asyncio.create_task(worker.run(client))
+        body = {"message": "Hi", "chatInstanceId": "s", "chatModelId": "m"}
+        assert (await http.post("/guide/api/chat", json=body)).status_code == 200
+        answer = await post(http)
+        worker.stop()
+        await task
+    assert answer.status_code == 503
+    assert msgspec.json.decode(answer.content)["error"]["code"] == "no_worker"
