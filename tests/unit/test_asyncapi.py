@@ -1,6 +1,7 @@
 """The AsyncAPI document: valid, complete, and its examples are what the broker takes and says."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -94,9 +95,15 @@ def test_examples_are_what_the_broker_takes(told, plugins):
                 assert [type(message) for message in codec.decode_client(data)] == [type(example)]
 
 
-def test_it_is_printed(capsys):
-    try:
-        assert main(["asyncapi", "--config", str(SHIPPED)]) == 0
-    finally:
-        structlog.reset_defaults()  # it logs to what is only there for this test
+@pytest.fixture
+def logging_as_before():
+    """A command logs to the standard error that it has, which a test's end closes."""
+    handlers = logging.getLogger().handlers[:]
+    yield
+    logging.getLogger().handlers[:] = handlers
+    structlog.reset_defaults()
+
+
+def test_it_is_printed(capsys, logging_as_before):
+    assert main(["asyncapi", "--config", str(SHIPPED)]) == 0
     assert json.loads(capsys.readouterr().out)["asyncapi"] == "3.0.0"
