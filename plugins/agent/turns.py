@@ -181,8 +181,7 @@ def _end(session: Session, turn: Turn, event: Event) -> None:
     session.ended += (turn.id,)
     if len(session.ended) > SHOWN_TURNS:
         hidden = session.turns[session.ended[-1 - SHOWN_TURNS]]
-        if hidden.shown:
-            session.hidden = max(session.hidden, hidden.shown[-1].position)
+        session.hidden = hidden.shown[-1].position
         hidden.forget()
     if len(session.ended) > REMEMBERED_TURNS:
         del session.turns[session.ended[0]]
