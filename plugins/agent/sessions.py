@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from sys import intern, maxsize
+from typing import NamedTuple
 
 from msgspec import UnsetType
 from mypy_extensions import mypyc_attr
@@ -20,6 +21,18 @@ PARTS = 16
 JOINED = 256
 """More parts of a turn's text than this are joined; once for so many characters, at most."""
 
+PIECE = 32 << 10
+"""From how many characters on what is shown of a turn's text is told in several pieces."""
+
+
+class Piece(NamedTuple):
+    """Some of a turn's text: of its tokens from `begin` on, and before `until`."""
+
+    begin: int
+    until: int
+    text: str
+    last: bool = False
+
 
 @mypyc_attr(acyclic=True)
 class Turn:
@@ -34,7 +47,8 @@ class Turn:
         shown: its turnStarted, and its end; empty once `SHOWN_TURNS` later ones have ended.
         cancel: the first that asked to stop it.
         next_index: the index of the next token.
-        parts: its text so far; once it has ended, only if its end has not the full text.
+        pieces, parts: its text so far, the latter behind the former; once it has ended, only if
+            its end has not the full text.
         tools: the names of its tool calls, by their ids, in their order; "" where there was
             no toolCallStarted.
         tools_done: the ids of those that are done.
@@ -46,7 +60,7 @@ class Turn:
 
     __slots__ = (
         "agent_id", "cancel", "ending", "id", "is_last", "message_id", "next_index", "owner",
-        "parts", "saved", "seen", "shown", "started_at", "told", "tools", "tools_done",
+        "parts", "pieces", "saved", "seen", "shown", "started_at", "told", "tools", "tools_done",
         "tools_open",
     )  # fmt: skip
 
@@ -61,6 +75,7 @@ class Turn:
         self.next_index = 0
         self.is_last = False
         self.parts: list[str] | None = None
+        self.pieces: tuple[Piece, ...] = ()
         self.tools: dict[str, str] | None = None
         self.tools_done: set[str] | None = None
         self.tools_open: dict[str, Event] | None = None
@@ -76,7 +91,7 @@ class Turn:
     @property
     def text(self) -> str:
         """What can be shown of its text."""
-        return "".join(self.parts or ())
+        return "".join([*[piece.text for piece in self.pieces], *(self.parts or ())])
 
     def write(self, text: str) -> None:
         """Add to its text. Parts are joined when there are many: then they cost no more than
@@ -85,9 +100,26 @@ class Turn:
         if parts is None:
             self.parts = [text]
             return
+        if len(parts[0]) > PIECE:
+            self._cut()
         parts.append(text)
         if len(parts) > PARTS and len(parts) > len(parts[0]) // JOINED:
             parts[:] = ["".join(parts)]
+
+    def _cut(self) -> None:
+        """What is written so far is one piece of what is shown: it is long enough."""
+        assert self.parts is not None
+        before = self.pieces[-1].until if self.pieces else 0
+        self.pieces += (Piece(before, self.next_index, "".join(self.parts)),)
+        self.parts[:] = []
+
+    def shown_text(self) -> Iterator[Piece]:
+        """Its text as few pieces: none is so long that it holds up other events for long, or
+        is more than a client takes."""
+        yield from self.pieces
+        if self.parts:
+            before = self.pieces[-1].until if self.pieces else 0
+            yield Piece(before, self.next_index, "".join(self.parts), last=True)
 
     @property
     def tool_names(self) -> list[str]:
@@ -97,7 +129,11 @@ class Turn:
     def forget(self) -> None:
         """Keep only what notices repeats."""
         self.shown = ()
+        self.forget_text()
+
+    def forget_text(self) -> None:
         self.parts = None
+        self.pieces = ()
 
 
 @mypyc_attr(acyclic=True)
@@ -142,8 +178,8 @@ def snapshot(session: Session, since: int | None = None) -> Iterator[Event]:
     for turn in turns:
         started, *end = turn.shown
         yield started
-        if turn.parts:
-            yield _text(turn, started.time)
+        for piece in turn.shown_text():
+            yield _text(turn, piece, started.time)
         yield from (turn.tools_open or {}).values()
         yield from end
 
@@ -169,8 +205,8 @@ def essence(session: Session) -> Iterator[Event]:
             yield _said(turn, "messageSaved", MessageSaved(turn.key, turn.id, id))
         if turn.cancel is not None:
             yield turn.cancel
-        if turn.parts:
-            yield _text(turn, turn.seen)
+        for piece in turn.shown_text():
+            yield _text(turn, piece, turn.seen)
 
 
 def settled(session: Session, before: int) -> int:
@@ -205,15 +241,15 @@ def _end_time(turn: Turn) -> int:
     return turn.shown[-1].time if turn.shown else 0  # or many have ended since
 
 
-def _text(turn: Turn, time: int) -> Event:
+def _text(turn: Turn, piece: Piece, time: int) -> Event:
     body = Token(
         sessionId=turn.key,
         turnId=turn.id,
         agentId=turn.agent_id,
-        token=turn.text,
-        tokenIndex=0,
-        isLast=turn.is_last,
-        tokenCount=max(1, turn.next_index),  # the broker's own last one may be the only one
+        token=piece.text,
+        tokenIndex=piece.begin,
+        isLast=turn.is_last and piece.last,
+        tokenCount=max(1, piece.until - piece.begin),  # the broker's own last one counts none
     )
     return Event.of(PREFIX + "token", turn.key, body, time, turn.owner)
 

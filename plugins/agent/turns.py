@@ -269,12 +269,12 @@ def _cancel(turn: Turn, event: Event) -> None:
 
 def _complete(turn: Turn, event: Event) -> None:
     turn.told = turn.text == event.body.fullText
-    turn.parts = None
+    turn.forget_text()
 
 
 def _fail(turn: Turn, event: Event) -> None:
     if turn.parts:
-        turn.parts = [turn.text]
+        turn.parts = ["".join(turn.parts)]
 
 
 RULES: dict[str, Rule] = {

@@ -226,3 +226,35 @@ def test_every_error_code_has_a_meaning():
     """What the machine answers is what the plugin registers; only a gap is worth a retry."""
     assert {code for code, info in turns.ERRORS.items() if info.retryable} == {"token_gap"}
     assert set(turns.ERRORS) == {"turn_not_started", "turn_closed", "turn_owned", "token_gap"}
+
+
+def say(session, kind, **fields):
+    body = CHAT[PREFIX + kind](sessionId="s", turnId="t", **fields)
+    turns.apply(session, Event.of(PREFIX + kind, "s", body, 0, Sender("p", None, "c")))
+
+
+def test_a_long_text_is_shown_in_pieces():
+    """Each of some 32,000 characters, so that it holds up nothing else; together they are the
+    whole, token for token."""
+    words = [f"{n} " for n in range(40_000)]
+    session = sessions.Session()
+    say(session, "turnStarted", agentId="a")
+    for index, word in enumerate(words):
+        say(session, "token", agentId="a", token=word, tokenIndex=index, isLast=False)
+    shown = [told.body for told in sessions.snapshot(session) if told.topic == PREFIX + "token"]
+    assert len(shown) > 5
+    assert max(len(body.token) for body in shown) < 40_000
+    following = 0
+    for body in shown:
+        assert body.tokenIndex == following
+        following += body.count
+        assert body.token == "".join(words[body.tokenIndex : following])
+        assert not body.isLast
+    assert following == len(words)
+    assert next(iter(session.turns.values())).text == "".join(words)
+    again = sessions.Session()
+    for told in sessions.essence(session):
+        turns.apply(again, told)
+    assert [told.body for told in sessions.snapshot(again)] == [
+        told.body for told in sessions.snapshot(session)
+    ]
