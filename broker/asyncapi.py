@@ -5,10 +5,8 @@ channel as well, whose payload is the `body` of a `publish` and of an `event`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from inspect import cleandoc
 from typing import Any, get_args
 
-import msgspec
 from msgspec import Raw, Struct
 
 from broker import __version__
@@ -37,15 +35,13 @@ from broker.messages import (
     Welcome,
 )
 from broker.plugin import Plugin
-
-Document = dict[str, Any]
+from broker.schemas import SCHEMAS, Document, schemas
 
 DESCRIPTION = """\
 A WebSocket publish/subscribe broker. A message is an object with `op`, or an array of them;
 subprotocols `edgestream.v1.json` (the default) and `edgestream.v1.msgpack`."""
 
 CONNECTION = "connection"
-SCHEMAS = "#/components/schemas/"
 
 EXAMPLES: Sequence[Struct] = (
     Hello(client="a secret of 16 characters or more"),
@@ -80,12 +76,8 @@ def document(settings: Config, plugins: Mapping[str, Plugin[Any]]) -> Document:
     client, broker = get_args(ClientMessage), get_args(BrokerMessage)
     topics = {name: plugin.topics() for name, plugin in plugins.items()}
     bodies = {topic: plugins[name].body_type(topic) for name in topics for topic in topics[name]}
-    kinds = [*dict.fromkeys((*client, *broker, *bodies.values()))]
-    schemas, components = msgspec.json.schema_components(kinds, ref_template=SCHEMAS + "{name}")
-    schema = dict(zip(kinds, schemas, strict=True))
+    schema, components = schemas((*client, *broker, *bodies.values()))
     for name, component in components.items():
-        if "description" in component:
-            component["description"] = cleandoc(component["description"])
         if any(schema[kind] == {"$ref": SCHEMAS + name} for kind in bodies.values()):
             component.pop("additionalProperties", None)  # they pass, though the type forbids them
     channels = {CONNECTION: _connection(settings, (*client, *broker), schema)}

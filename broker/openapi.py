@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -13,12 +12,10 @@ from broker.config import Config
 from broker.gateway import EVENT_STREAM, Endpoint
 from broker.messages import Ack, Error, EventMessage
 from broker.plugin import Plugin
+from broker.schemas import Document, schemas
 from broker.transports.events import Query
 from broker.transports.publishing import LINES, Envelope
 
-Document = dict[str, Any]
-
-SCHEMAS = "#/components/schemas/"
 STREAM = EVENT_STREAM["content-type"]
 JSON = "application/json"
 
@@ -81,15 +78,11 @@ def document(settings: Config, plugins: Mapping[str, Plugin[Any]]) -> Document:
 
 def _schemas(endpoints: Iterable[Endpoint]) -> tuple[dict[Any, Document], dict[str, Document]]:
     """The schema of each type that is taken or given, and the named ones."""
-    kinds: dict[Any, None] = {Error: None}
+    kinds: list[Any] = [Error]
     for endpoint in endpoints:
         for kind in (*endpoint.takes.values(), *endpoint.gives.values()):
-            kinds.update(dict.fromkeys(kind if isinstance(kind, tuple) else (kind,)))
-    schemas, components = msgspec.json.schema_components(kinds, ref_template=SCHEMAS + "{name}")
-    for component in components.values():
-        if "description" in component:
-            component["description"] = cleandoc(component["description"])
-    return dict(zip(kinds, schemas, strict=True)), components
+            kinds += kind if isinstance(kind, tuple) else (kind,)
+    return schemas(kinds)
 
 
 def _operation(endpoint: Endpoint, schema: Mapping[Any, Document]) -> Document:

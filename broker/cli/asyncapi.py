@@ -13,10 +13,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    from broker import asyncapi, server  # what it needs, the other commands need not wait for
+    from broker import asyncapi, loading  # what it needs, the other commands need not wait for
 
     settings = load(args)
-    described = asyncapi.document(settings, server.load_plugins(settings))
+    described = asyncapi.document(settings, loading.load_plugins(settings))
     sys.stdout.write(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     return 0
 

@@ -22,10 +22,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    from broker import server  # what it needs, the other commands need not wait for
+    from broker import loading  # what it needs, the other commands need not wait for
 
     settings = load(args)
-    server.check(settings)
+    loading.check(settings)
     if args.what == "show":
         sys.stdout.write(as_toml(config.as_toml_like(settings)))
     else:

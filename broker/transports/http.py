@@ -40,6 +40,28 @@ def application(
         plugin_routes: what the plugins add.
     """
     publishing, events = Publishing(entrance), Events(entrance)
+    return Starlette(
+        routes=[
+            *_told(ready, metrics, described),
+            Route(PATH, _upgrade_required),
+            Route(PATH + "/{server}", _upgrade_required),
+            Route("/publish", publishing.post, methods=["POST"]),
+            Route("/publish/{server}", publishing.post, methods=["POST"]),
+            Route("/events", events.get),
+            Route("/events/{server}", events.get),
+            *plugin_routes,
+        ],
+        middleware=[Middleware(Cors, settings=auth)],
+        exception_handlers={Refused: on_refused},
+    )
+
+
+def _told(
+    ready: Callable[[], str | None],
+    metrics: Callable[[], bytes],
+    described: Callable[[], Mapping[str, Any]],
+) -> Iterable[BaseRoute]:
+    """What the broker tells of itself."""
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -56,27 +78,15 @@ def application(
     async def openapi(request: Request) -> Response:
         return JSONResponse(described())
 
-    async def upgrade_required(request: Request) -> Response:
-        return PlainTextResponse(
-            "This is a WebSocket endpoint.\n",
-            HTTPStatus.UPGRADE_REQUIRED,
-            {"Upgrade": "websocket", "Connection": "Upgrade"},
-        )
+    yield Route("/healthz", healthz)
+    yield Route("/readyz", readyz)
+    yield Route("/metrics", metrics_page)
+    yield Route("/openapi.json", openapi)
 
-    return Starlette(
-        routes=[
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics_page),
-            Route("/openapi.json", openapi),
-            Route(PATH, upgrade_required),
-            Route(PATH + "/{server}", upgrade_required),
-            Route("/publish", publishing.post, methods=["POST"]),
-            Route("/publish/{server}", publishing.post, methods=["POST"]),
-            Route("/events", events.get),
-            Route("/events/{server}", events.get),
-            *plugin_routes,
-        ],
-        middleware=[Middleware(Cors, settings=auth)],
-        exception_handlers={Refused: on_refused},
+
+async def _upgrade_required(request: Request) -> Response:
+    return PlainTextResponse(
+        "This is a WebSocket endpoint.\n",
+        HTTPStatus.UPGRADE_REQUIRED,
+        {"Upgrade": "websocket", "Connection": "Upgrade"},
     )

@@ -14,8 +14,8 @@ from broker.asyncapi import EXAMPLES, document
 from broker.bodies import BodyType
 from broker.cli import main
 from broker.codec import JSON, MSGPACK
+from broker.loading import load_plugins
 from broker.messages import BROKER_OPS, CLIENT_OPS
-from broker.server import load_plugins
 from plugins.agent.messages import CHAT
 
 SCHEMA = json.loads((Path(__file__).parent / "schemas/asyncapi-3.0.0.json").read_text("utf-8"))

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 
 from broker import config
 from broker.errors import ConfigError
-from broker.server import check, load_plugins
+from broker.loading import check, load_plugins
 
 GOOD = """
 [servers.chat]
