@@ -1,0 +1,124 @@
+"""An HTTP connection that waits for nobody for ever, and keeps nothing that has no end.
+
+uvicorn bounds neither what comes before a request is complete nor how long it takes, and
+knows of one request at a time. So it is added here: a head has to come soon, and to be of a
+reasonable size, and so has the rest of a body that nobody reads any more; and of several
+requests on one connection (pipelining), the one that is being answered hears of its loss.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+log = structlog.get_logger(__name__)
+
+HEAD_SECONDS = 10.0
+"""How long a request's head may take, from the connection's beginning or the last response's end;
+within it, what is left of the body before is read and thrown away."""
+
+HEAD_BYTES = 64 << 10
+"""How much may come, about, that is no body: a request's head, or what stands behind its body."""
+
+
+class PatientConnection(HttpToolsProtocol):
+    """uvicorn's HTTP connection, with bounds.
+
+    Attributes:
+        active: the request that is being answered, or was last.
+    """
+
+    active: RequestResponseCycle | None = None
+    _streams = False
+    _unparsed = 0
+    _expects = False
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._unparsed > HEAD_BYTES and not self.transport.is_closing():
+            self._give_up(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        self._unparsed = 0
+        self._expects = self.expect_100_continue
+        self._stop_waiting()
+        super().on_headers_complete()
+        if self._streams:
+            self.transport.abort()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unparsed = 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._streams = False
+        answered = self.active
+        super().on_response_complete()
+        if self.transport.is_closing() or self.active is not answered:
+            return
+        if self._expects and answered is not None and answered.more_body:
+            self.transport.close()  # it was never asked for its body, and may leave it out
+        else:
+            self._wait()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._stop_waiting()
+        if self._answering():
+            self.transport.abort()  # two would write to one socket
+        else:
+            super().handle_websocket_upgrade()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+        if self.active is not None:
+            self.active.disconnected = not self.active.response_complete
+            self.active.message_event.set()
+
+    def only_streams(self) -> None:
+        """Until the response is complete, nothing else may be asked: it would not be answered, and
+        that its peer has gone away would not be heard behind it."""
+        self._streams = True
+        if self.pipeline:
+            self.transport.abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.active = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _answering(self) -> bool:
+        return self.active is not None and not self.active.response_complete
+
+    def _wait(self) -> None:
+        self._stop_waiting()
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._give_up, HTTPStatus.REQUEST_TIMEOUT)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self, status: HTTPStatus) -> None:
+        """Say so, unless another answer is being written or nothing was asked, and hang up."""
+        if self.transport.is_closing():
+            return
+        log.info("request given up", why=status.phrase)
+        if self._answering():
+            self.transport.abort()
+            return
+        if self._unparsed:
+            head = f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\n"
+            self.transport.write(f"{head}content-length: 0\r\n\r\n".encode())
+        self.transport.close()
