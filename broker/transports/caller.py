@@ -114,7 +114,13 @@ class Caller:
         done: is set when the response's body is complete, or the peer has gone away.
     """
 
-    def __init__(self, port: Port, connection: HttpConnection, server: str | None) -> None:
+    def __init__(
+        self,
+        port: Port,
+        connection: HttpConnection,
+        server: str | None,
+        client: str | None = None,
+    ) -> None:
         self.open = True
         self.paused = False
         self.gone = False
@@ -129,7 +135,8 @@ class Caller:
         self._render: Render | None = None
         self._streams = False
         self._closed = False
-        self.session = port.admit(self, JSON, Target(server, None), connection.peer)
+        wanted = Target(server, client, beside=True)
+        self.session = port.admit(self, JSON, wanted, connection.peer)
         connection.guest = self
 
     @property

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from broker.codec import JSON
 from broker.gateway import status_of
 from broker.messages import Ack, Error, Publish
+from broker.session import MIN_CLIENT
 from broker.transports.answers import answer
 from broker.transports.caller import Caller
 from broker.transports.entrance import Entrance
@@ -28,6 +29,12 @@ class Envelope(Struct):
     body: Raw
     key: str | UnsetType = UNSET
     dedupe: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+
+
+class Publisher(Struct):
+    """Who publishes, over several requests: a secret as that of `hello`."""
+
+    client: Annotated[str, Meta(min_length=MIN_CLIENT)] | UnsetType = UNSET
 
 
 _envelope = JSON.decoder(Envelope).decode
@@ -50,7 +57,7 @@ class Publishing:
         of several, each has its own answer."""
         check_accept(request, ("application/json", *LINES))
         kind = check_type(request, TYPES)
-        caller = self._entrance.admit(request, request.path_params.get("server"))
+        caller = self._entrance.admit_named(request)
         try:
             data = await read(request, self._entrance.most_bytes)
             if kind in LINES:
