@@ -2,8 +2,9 @@
 
 uvicorn bounds neither what comes before a request is complete nor how long it takes, and
 knows of one request at a time. So it is added here: a head has to come soon, and to be of a
-reasonable size, and so has the rest of a body that nobody reads any more; and of several
-requests on one connection (pipelining), the one that is being answered hears of its loss.
+reasonable size, and so has the rest of a body that nobody reads any more; who takes nothing of
+an answer is cut off; and of several requests on one connection (pipelining), the one that is
+being answered hears of its loss.
 """
 
 import asyncio
@@ -17,7 +18,8 @@ log = structlog.get_logger(__name__)
 
 HEAD_SECONDS = 10.0
 """How long a request's head may take, from the connection's beginning or the last response's end;
-within it, what is left of the body before is read and thrown away."""
+within it, what is left of the body before is read and thrown away. And how long nothing of an
+answer may be taken, but for those that stream: they have a heartbeat."""
 
 HEAD_BYTES = 64 << 10
 """How much may come, about, that is no body: a request's head, or what stands behind its body."""
@@ -35,6 +37,7 @@ class PatientConnection(HttpToolsProtocol):
     _unparsed = 0
     _expects = False
     _timer: asyncio.TimerHandle | None = None
+    _unsent = 0  # when the timer was set
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,7 +52,8 @@ class PatientConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._unparsed = 0
         self._expects = self.expect_100_continue
-        self._stop_waiting()
+        if not self.flow.write_paused:
+            self._stop_waiting()
         super().on_headers_complete()
         if self._streams:
             self.transport.abort()
@@ -66,11 +70,15 @@ class PatientConnection(HttpToolsProtocol):
         self._streams = False
         answered = self.active
         super().on_response_complete()
-        if self.transport.is_closing() or self.active is not answered:
+        if self.active is not answered:
             return
         if self._expects and answered is not None and answered.more_body:
             self.transport.close()  # it was never asked for its body, and may leave it out
-        else:
+        self._wait()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if not self._streams:
             self._wait()
 
     def handle_websocket_upgrade(self) -> None:
@@ -103,7 +111,18 @@ class PatientConnection(HttpToolsProtocol):
 
     def _wait(self) -> None:
         self._stop_waiting()
-        self._timer = self.loop.call_later(HEAD_SECONDS, self._give_up, HTTPStatus.REQUEST_TIMEOUT)
+        self._unsent = self.transport.get_write_buffer_size()
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._overdue)
+
+    def _overdue(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left and left >= self._unsent:
+            log.info("request given up", why="nothing of its answer is taken")
+            self.transport.abort()
+        elif left:
+            self._wait()
+        elif not self._answering():
+            self._give_up(HTTPStatus.REQUEST_TIMEOUT)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:

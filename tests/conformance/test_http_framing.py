@@ -250,6 +250,18 @@ async def test_heads_and_trailers_without_an_end(site):
         await accepted(raw)
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_an_answer_that_nobody_reads(site, monkeypatch, version):
+    """It is given up once its reader takes nothing of it any more."""
+    monkeypatch.setattr(patience, "HEAD_SECONDS", 0.2)
+    nobody = b"[" + b",".join([b'{"topic":"nobody","body":1}'] * 30_000) + b"]"
+    connections = site.broker._http.server_state.connections
+    async with dial(site.address, receive_buffer=4096) as raw:
+        await raw.send(post(nobody, version=version))
+        await until(lambda: connections)
+        await until(lambda: not connections)
+
+
 async def test_who_asks_behind_a_stream(site):
     """It would never be answered: the connection is cut, and nothing stays behind."""
     for pause in (False, True):
