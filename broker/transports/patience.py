@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ class PatientConnection(HttpToolsProtocol):
     _expects = False
     _timer: asyncio.TimerHandle | None = None
     _unsent = 0  # when the timer was set
+    _declined = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -45,12 +47,44 @@ class PatientConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unparsed += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except HttpParserError as error:
+            log.info("request malformed", why=str(error))
+            self.send_400_response("This is no HTTP request.\n")
         if self._unparsed > HEAD_BYTES and not self.transport.is_closing():
             self._give_up(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
+    def _parse(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+                rest = rest[:0]
+            except HttpParserUpgrade as upgrade:
+                if not self._declined:
+                    self.handle_websocket_upgrade()
+                    return
+                rest = rest[upgrade.args[0] :]
+                self._decline()
+
+    def _decline(self) -> None:
+        """A request that wishes for an upgrade which there is not is one as any other: but its
+        parser takes what follows for another protocol. So it is read again, without the wish."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+
     def on_headers_complete(self) -> None:
         self._unparsed = 0
+        wishes = any(name == b"upgrade" for name, _ in self.headers)
+        self._declined = wishes and self.parser.should_upgrade() and not self._should_upgrade()
+        if self._declined:
+            return
         self._expects = self.expect_100_continue
         if not self.flow.write_paused:
             self._stop_waiting()
@@ -64,7 +98,8 @@ class PatientConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._unparsed = 0
-        super().on_message_complete()
+        if not self._declined:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self._streams = False

@@ -192,6 +192,39 @@ async def test_framing_that_can_be_read_in_two_ways(site):
         assert (await raw.read_answer())[0] == 415
 
 
+async def test_many_upgrades_to_something_else(raw):
+    """All in one read: each is declined."""
+    wish = "Connection: Upgrade", "Upgrade: h2c"
+    await raw.send(get("/nope", *wish) * 1_000)
+    for _ in range(1_000):
+        assert (await raw.read_answer())[0] == 404
+    await raw.send(get("/healthz", "Connection: Upgrade, close", "Upgrade: h2c"))
+    assert (await raw.read_answer())[0] == 200
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_an_upgrade_to_something_else(raw, at_once):
+    """Is declined, as HTTP has it: Java's client asks for HTTP/2 with every request. The body is
+    the request's, whatever it looks like, and the connection goes on."""
+    wish = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"]
+    for body, status in ((ONE, 200), (get("/healthz"), 400)):
+        head, _, _ = post(body, *wish).rpartition(body)
+        await raw.send(head + body if at_once else head)
+        if not at_once:
+            await raw.send(body)
+        assert (await raw.read_answer())[0] == status
+        await raw.send(get("/nope", *wish) + post())
+        assert (await raw.read_answer())[0] == 404
+        await accepted(raw)
+
+
+async def test_nothing_is_redirected(raw):
+    """A path with a slash too many leads nowhere, not to where the request's `Host` says."""
+    for path in ("/publish/", "/opshub/api/chat/", "/static"):
+        await raw.send(post(path=path).replace(b"Host: x", b"Host: evil.example"))
+        assert (await raw.read_answer())[0] == 404
+
+
 # ------------------------------------------------------------- who never ends
 
 
