@@ -10,7 +10,9 @@ import warnings
 from setuptools import setup
 
 COMPILED = [
+    "broker/auth.py",
     "broker/bodies.py",
+    "broker/codec.py",
     "broker/engines/log.py",
     "broker/engines/memory.py",
     "broker/engines/rows.py",
@@ -30,6 +32,7 @@ COMPILED = [
     "broker/subscriptions.py",
     "broker/transports/flow.py",
     "broker/transports/frames.py",
+    "broker/transports/websocket.py",
     "broker/transports/writer.py",
     "plugins/agent/merging.py",
     "plugins/agent/sessions.py",
