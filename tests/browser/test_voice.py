@@ -61,6 +61,12 @@ async def listening(site):
 
 
 @pytest.fixture
+async def site(start):
+    """A broker that does not wait long for a worker."""
+    return await start(namespaces={"agent.chat": {"options": {"worker_wait": 0.1}}})
+
+
+@pytest.fixture
 async def ear(site):
     async with listening(site) as it:
         yield it
