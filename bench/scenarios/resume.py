@@ -19,8 +19,8 @@ from bench.slow.peer import Ended, Peer
 from bench.systems import System, running
 
 TOKENS = 2000
-KNOWN = "The broker keeps what was said , and tells it to whoever comes back .".split()
-WORDS = [" " + KNOWN[index % len(KNOWN)] for index in range(TOKENS)]
+SENTENCE = (" The", " broker", " keeps", " what", " was", " said", ".")
+WORDS = [SENTENCE[index % len(SENTENCE)] for index in range(TOKENS)]
 TEXT = "".join(WORDS)
 TURN = {"sessionId": "resumed", "turnId": "t", "agentId": "a"}
 
@@ -55,7 +55,7 @@ class Reader:
         """Say so, each with an id, in one message."""
         self._id += len(operations)
         first = self._id - len(operations) + 1
-        said = [operation | {"id": first + n} for n, operation in enumerate(operations)]
+        said = [{**operation, "id": first + n} for n, operation in enumerate(operations)]
         self.peer.send(msgspec.json.encode(said).decode())
 
     def trip(self) -> float:
