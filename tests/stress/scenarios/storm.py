@@ -23,7 +23,7 @@ SPARED = 0.1
 async def storm(run: Run) -> None:
     """Every token once, in order, to everyone; and the broker accepted each once."""
     sessions, each = run.size(4, 40), run.size(4, 5)
-    turns, tokens = run.size((2, 500), (10, 1500))
+    turns, tokens = run.size((2, 500), (18, 1500))
     chance = run.chance("cuts")
     said = {f"s{n}": Said() for n in range(sessions)}
     async with (
