@@ -11,6 +11,7 @@ from setuptools import setup
 
 COMPILED = [
     "broker/bodies.py",
+    "broker/codec.py",
     "broker/engines/log.py",
     "broker/engines/memory.py",
     "broker/engines/rows.py",
@@ -31,6 +32,7 @@ COMPILED = [
     "broker/ties.py",
     "broker/transports/flow.py",
     "broker/transports/frames.py",
+    "broker/transports/websocket.py",
     "broker/transports/writer.py",
     "plugins/agent/merging.py",
     "plugins/agent/sessions.py",
