@@ -1,7 +1,7 @@
 """The scenarios; a new one is a module with a `Scenario`, and one more entry here."""
 
 from bench.scenario import Scenario
-from bench.scenarios import fanout, flood, idle, noisy, scaling, sessions, slow
+from bench.scenarios import engines, fanout, flood, idle, noisy, resume, scaling, sessions, slow
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
@@ -13,5 +13,7 @@ SCENARIOS: dict[str, Scenario] = {
         fanout.FAN_OUT,
         scaling.SCALING,
         idle.IDLE,
+        engines.ENGINES,
+        resume.RESUME,
     )
 }
