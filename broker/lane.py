@@ -55,11 +55,21 @@ class Source(Protocol):
     def keys(self) -> Sequence[str]:
         """The streams of which something is retained."""
 
-    def snapshot(self, key: str | None, since: int | None) -> Sequence[Event]:
-        """The compacted state of one stream, or (None) of all of them.
+    def streams(self) -> Sequence[str]:
+        """The streams that have a state."""
 
-        With `since`, only what has changed after that position.
-        """
+    def last(self, key: str) -> int:
+        """The position of a stream's last event; 0 where there is none."""
+
+    def snapshot(self, key: str, since: int | None) -> Sequence[Event]:
+        """The compacted state of a stream; with `since`, only what has changed after that
+        position."""
+
+    def hold(self, key: str) -> float:
+        """A replay is inside a stream, which stays as it is for a while: see `release`."""
+
+    def release(self, key: str, since: float) -> None:
+        """Undo one `hold`, of which this is the answer."""
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         """Neighbours of one stream, with those joined that lose nothing by it."""

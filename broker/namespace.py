@@ -62,7 +62,7 @@ class Namespace:
         self.engine = engine
         self.intake = Intake(settings.queue, wake)
         self.streams = Streams(plugin, engine, settings.history.streams, clock.unix_ms)
-        self.retained = Retained(plugin, engine, self.streams, settings.weight)
+        self.retained = Retained(plugin, engine, self.streams, clock.seconds, settings.weight)
         self.fanout = Fanout(self.retained, clock, call_later)
         self.leases = Leases(
             plugin, self.streams, self.retained, self.fanout, clock, call_later, self.say

@@ -6,7 +6,7 @@ on from them when there is room.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from broker.codec import Codec
@@ -57,7 +57,7 @@ class Queue:
     """
 
     __slots__ = (
-        "_gathered", "_lane", "_owner", "_pieces", "_replays", "_since", "_size", "_until",
+        "_covered", "_gathered", "_lane", "_owner", "_pieces", "_replays", "_since", "_size", "_until",
         "codec", "live", "rolls", "source", "waiting", "weight",
     )  # fmt: skip
 
@@ -71,6 +71,7 @@ class Queue:
         self._owner = owner
         self._since: dict[Subscription, int] = {}  # after which position each is live
         self._until: dict[Subscription, int] = {}  # and up to which, while its replay is due
+        self._covered: dict[Subscription, Mapping[str, int]] = {}  # what a replay told as well
         self._pieces: list[Piece] = []
         self._size = 0
         self._gathered: dict[str, list[Event]] = {}
@@ -141,6 +142,8 @@ class Queue:
         """Let a subscription have what comes from now on, or what another still had to get."""
         since = self.source.position
         self._since[subscription] = since if replaces is None else self._since[replaces]
+        if replaces is not None and replaces in self._covered:
+            self._covered[subscription] = self._covered[replaces]
         self.rolls = self.rolls or bool(subscription.rollup)
         if not subscription.coalesce and isinstance(self._lane, Latest):
             self._owner.too_slow()  # what it must not miss is being left out already
@@ -149,7 +152,11 @@ class Queue:
         """Let nothing out any more that only this subscription wants."""
         del self._since[subscription]
         self._until.pop(subscription, None)
+        self._covered.pop(subscription, None)
         waits = bool(self._replays) and self._replays[0].told
+        for replay in self._replays:
+            if replay.subscription is subscription:
+                replay.close(self.source)
         self._replays = deque(r for r in self._replays if r.subscription is not subscription)
         if self._lane is not None:
             self._lane.prune()
@@ -162,6 +169,7 @@ class Queue:
     def replay(self, replay: Replay) -> None:
         """Give a subscription its replay, once what is queued before it is through."""
         self._replays.append(replay)
+        replay.wait(self.source)
         self._until[replay.subscription] = self.source.position
         self._hold_positions()
         self._wake()
@@ -195,6 +203,7 @@ class Queue:
                 pieces += self._take_replay(self._replays[0], limit)
         if not lane and not self._replays:
             self._lane = None
+            self._covered.clear()
             self.live = True
         self.waiting = bool(lane or self._replays)
         return pieces
@@ -215,6 +224,7 @@ class Queue:
         if not replay.began:
             self._since[replay.subscription] = replay.begin(self.source)
             del self._until[replay.subscription]
+            self._covered[replay.subscription] = replay.covers
         return replay.take(self.source, self.codec, limit, self._replay_over)
 
     def _replay_over(self) -> None:
@@ -264,6 +274,11 @@ class Queue:
         position = event.position
         return any(
             since < position <= self._until.get(subscription, position)
+            and not self._is_covered(subscription, event)
             and subscription.matches(event)
             for subscription, since in self._since.items()
         )
+
+    def _is_covered(self, subscription: Subscription, event: Event) -> bool:
+        covers = self._covered.get(subscription)
+        return covers is not None and event.position <= covers.get(event.key, 0)

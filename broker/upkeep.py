@@ -3,7 +3,8 @@
 Once a second it looks what there is to do, and does it a little at a time, about a
 millisecond, so that nobody notices. Of what has ended a while ago (`Plugin.closing`) the parts
 are left out that its end says again, and others are merged: a thousand events are one then,
-and who was in the middle of it, and did not come back so long, cannot go on from there.
+and who was in the middle of it, and did not come back so long, cannot go on from there. A
+stream that is being replayed has time until that is over (`Retained.held`).
 """
 
 from collections import deque
@@ -49,7 +50,7 @@ class Upkeep:
         self._clock = clock
         self._call_later = call_later
         self._closed: deque[tuple[int, str]] = deque()  # when, and of which stream
-        self._compacting: Iterator[int] | None = None
+        self._compacting: tuple[str, Iterator[int]] | None = None
 
     def begin(self) -> None:
         """Everything that was stored may be compacted, and let go of."""
@@ -83,8 +84,13 @@ class Upkeep:
                 if not self._closed or self._closed[0][0] + after > now:
                     return False
                 _, key = self._closed.popleft()
-                self._compacting = self._compact(key, now - after)
-            looked_at = next(self._compacting, None)
+                self._compacting = key, self._compact(key, now - after)
+            key, steps = self._compacting
+            looked_at = None
+            if self._retained.held(key):
+                self.closed(key)  # another time
+            else:
+                looked_at = next(steps, None)
             if looked_at is None:
                 self._compacting = None
             left -= looked_at or 1
