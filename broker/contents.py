@@ -22,12 +22,16 @@ class Snapshot:
     """
 
     def __init__(self, subscription: Subscription, since: int | None = None) -> None:
-        self.covers: dict[str, int] = {}
+        self._covers: dict[str, int] = {}
         self._wanted = subscription
         self._since = since
         self._begun = 0
         self._streams: deque[str] = deque()
         self._left: deque[Event] = deque()
+
+    @property
+    def covers(self) -> Mapping[str, int]:
+        return self._covers
 
     def wait(self, source: Source) -> None:
         pass  # a state is always there
@@ -59,7 +63,7 @@ class Snapshot:
         events = source.snapshot(key, self._since)
         self._left.extend(e for e in events if matches(self._wanted.pattern, e.topic))
         if source.last(key) > self._begun:
-            self.covers[key] = source.position
+            self._covers[key] = source.position
 
     @property
     def left(self) -> bool:
@@ -77,7 +81,6 @@ class History:
     """
 
     def __init__(self, subscription: Subscription, after: int | None = None) -> None:
-        self.covers: Mapping[str, int] = {}
         self._wanted = subscription
         self._after = after
         self._until = 0
@@ -85,6 +88,10 @@ class History:
         self._begun: str | None = None  # the stream of which something has been told
         self._merging: str | None = None  # the stream of which there is more than one read
         self._held: tuple[str, float] | None = None  # the stream that it is inside of, since when
+
+    @property
+    def covers(self) -> Mapping[str, int]:
+        return {}  # it tells nothing from behind its beginning
 
     def wait(self, source: Source) -> None:
         if self._wanted.key is not None and self._after is not None:

@@ -57,8 +57,8 @@ class Queue:
     """
 
     __slots__ = (
-        "_covered", "_gathered", "_lane", "_owner", "_pieces", "_replays", "_since", "_size", "_until",
-        "codec", "live", "rolls", "source", "waiting", "weight",
+        "_covered", "_gathered", "_lane", "_owner", "_pieces", "_replays", "_since", "_size",
+        "_until", "codec", "live", "rolls", "source", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, codec: Codec, source: Source, weight: int) -> None:

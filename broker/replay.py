@@ -78,13 +78,11 @@ class ReplayEnd:
 
 
 class Content(Protocol):
-    """What a replay tells: see `contents`.
+    """What a replay tells: see `contents`."""
 
-    Attributes:
-        covers: of streams that have changed since it began, up to where it has told them.
-    """
-
-    covers: Mapping[str, int]
+    @property
+    def covers(self) -> Mapping[str, int]:
+        """Of streams that have changed since it began, up to where it has told them."""
 
     def wait(self, source: Source) -> None:
         """It is going to begin: what it needs has to stay until then."""

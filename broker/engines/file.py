@@ -92,8 +92,8 @@ class File:
             at = wal.damaged(Path(name))
             if at is not None:
                 raise Broken(
-                    f"{self.name} is damaged: its log cannot be read from byte {at} on. Restore it, "
-                    f"or go on without what was stored there: truncate -s {at} {name}"
+                    f"{self.name} is damaged: its log cannot be read from byte {at} on; restore "
+                    f"it, or go on without what was stored there: truncate -s {at} {name}"
                 )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:

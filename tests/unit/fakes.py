@@ -10,9 +10,9 @@ from msgspec import Raw
 from broker import config
 from broker.auth import ANONYMOUS, Principal
 from broker.codec import JSON, Codec
+from broker.contents import Snapshot
 from broker.engines.base import Batch, Essence, Figures
 from broker.engines.memory import MemoryEngine
-from broker.contents import Snapshot
 from broker.errors import Rejected
 from broker.ingress import Ingress, Intake
 from broker.messages import Publish

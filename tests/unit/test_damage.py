@@ -63,7 +63,7 @@ def test_killed_and_nothing_else(killed):
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.5, 0.9])
 def test_a_damaged_log_stops_the_start(killed, part):
-    """Again and again, until somebody decides; then cursors are of another epoch, and it is told."""
+    """Again and again, until somebody decides; then cursors are of another epoch."""
     size = killed.wal.stat().st_size
     killed.flip(int(size * part))
     broken = killed.wal.read_bytes()
