@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from msgspec import Struct
 
 from bench.report import Row
-from bench.scenarios import fanout, flood, noisy, scaling, sessions, slow
+from bench.scenarios import fanout, flood, noisy, scaling, sessions, slow, sse
 from bench.slow import figures
 from bench.tables import aligned
 
@@ -216,6 +216,11 @@ def _others() -> Iterator[Bar]:
     for how in SHAPES:
         name = f"{scenario}, {how}: CPU a token of most sessions to that of few"
         yield name, _versus(scenario, f"* sessions, {how}", CPU, 1.2)
+    scenario = sse.SERVER_SENT.name
+    for how in sse.LOADS:
+        name, load = f"{scenario}, {how}: CPU a token", f"{how}, {sse.SSE}"
+        yield f"{name} to WebSocket's", _versus(scenario, load, CPU, 1.5)
+        yield f"{name} to FastAPI's", _per(scenario, load, CPU, 0.5, "fastapi")
 
 
 BARS = _all()

@@ -1,7 +1,7 @@
 """The scenarios; a new one is a module with a `Scenario`, and one more entry here."""
 
 from bench.scenario import Scenario
-from bench.scenarios import fanout, flood, idle, noisy, scaling, sessions, slow
+from bench.scenarios import fanout, flood, idle, noisy, scaling, sessions, slow, sse
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
@@ -12,6 +12,7 @@ SCENARIOS: dict[str, Scenario] = {
         slow.SLOW,
         fanout.FAN_OUT,
         scaling.SCALING,
+        sse.SERVER_SENT,
         idle.IDLE,
     )
 }
