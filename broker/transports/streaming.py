@@ -81,11 +81,6 @@ class HttpConnection(HttpToolsProtocol):
             with contextlib.suppress(OSError):  # it is gone, and we are about to be told
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
-    def write_chunk(self, data: bytes) -> None:
-        """Some of the response's body, in one write."""
-        if not self.transport.is_closing():
-            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-
     def abort(self) -> None:
         """Give the peer up."""
         self.transport.abort()

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from broker.transports.caller import Told
+from broker.transports.told import Told
 from broker.transports.sse import Place, Places, frame
 
 from .agent import CHAT, completed, started, token
