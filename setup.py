@@ -10,7 +10,9 @@ import warnings
 from setuptools import setup
 
 COMPILED = [
+    "broker/auth.py",
     "broker/bodies.py",
+    "broker/codec.py",
     "broker/engines/log.py",
     "broker/engines/memory.py",
     "broker/engines/rows.py",
@@ -33,6 +35,7 @@ COMPILED = [
     "broker/transports/frames.py",
     "broker/transports/gateway.py",
     "broker/transports/sse.py",
+    "broker/transports/websocket.py",
     "broker/transports/writer.py",
     "plugins/agent/answering.py",
     "plugins/agent/merging.py",

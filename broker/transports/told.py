@@ -8,7 +8,7 @@ from broker.codec import JSON
 from broker.messages import Error
 
 
-# Not where it is used, which is compiled: mypyc makes no Struct that has a Raw.
+# Not in a compiled module, where nothing would be left of what `body` is. (docs/decisions/0014)
 class Told(Struct, gc=False):
     """What any message of the broker may have: see `broker.messages`."""
 

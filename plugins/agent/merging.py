@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
 from broker.plugin import Event
 from plugins.agent.messages import Token
 
@@ -15,30 +17,33 @@ def merge_tokens(run: Sequence[Event]) -> Sequence[Event]:
     """
     merged: list[Event] = []
     row: list[Event] = []
+    texts: list[str] = []
+    turn = agent = ""
+    following = -1  # the index of the token that would go on with the row
     for event in run:
-        if row and not _follows(row[-1], event):
-            merged.append(_joined(row))
-            row = []
+        body = event.body
+        joins = type(body) is Token and not event.extended
+        if row and not (
+            joins
+            and body.tokenIndex == following
+            and body.turnId == turn
+            and body.agentId == agent
+        ):
+            merged.append(_joined(row, texts, following))
+            row, texts, following = [], [], -1
         row.append(event)
+        if joins:
+            if not texts:
+                turn, agent = body.turnId, body.agentId
+            texts.append(body.token)
+            following = body.tokenIndex + (1 if body.tokenCount is UNSET else body.tokenCount)
     if row:
-        merged.append(_joined(row))
+        merged.append(_joined(row, texts, following))
     return merged
 
 
-def _follows(last: Event, event: Event) -> bool:
-    before, body = last.body, event.body
-    return (
-        type(body) is Token
-        and type(before) is Token
-        and body.turnId == before.turnId
-        and body.agentId == before.agentId
-        and body.tokenIndex == before.tokenIndex + before.count
-        and not last.extended
-        and not event.extended
-    )
-
-
-def _joined(row: list[Event]) -> Event:
+def _joined(row: list[Event], texts: list[str], following: int) -> Event:
+    """The events of a row as one: their `texts`, up to before the token `following`."""
     first, last = row[0], row[-1]
     if first is last:
         return first
@@ -46,10 +51,10 @@ def _joined(row: list[Event]) -> Event:
         sessionId=first.body.sessionId,
         turnId=first.body.turnId,
         agentId=first.body.agentId,
-        token="".join([event.body.token for event in row]),
+        token="".join(texts),
         tokenIndex=first.body.tokenIndex,
         isLast=last.body.isLast,
-        tokenCount=last.body.tokenIndex + last.body.count - first.body.tokenIndex,
+        tokenCount=following - first.body.tokenIndex,
     )
     joined = Event.of(first.topic, first.key, body, last.time, last.sender)
     joined.position = last.position
