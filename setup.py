@@ -10,7 +10,6 @@ import warnings
 from setuptools import setup
 
 COMPILED = [
-    "broker/auth.py",
     "broker/bodies.py",
     "broker/codec.py",
     "broker/engines/log.py",
