@@ -24,10 +24,7 @@ def merge_tokens(run: Sequence[Event]) -> Sequence[Event]:
         body = event.body
         joins = type(body) is Token and not event.extended
         if row and not (
-            joins
-            and body.tokenIndex == following
-            and body.turnId == turn
-            and body.agentId == agent
+            joins and body.tokenIndex == following and body.turnId == turn and body.agentId == agent
         ):
             merged.append(_joined(row, texts, following))
             row, texts, following = [], [], -1
