@@ -28,6 +28,10 @@ class Member(Protocol):
     """A connection that has a part in a namespace."""
 
     @property
+    def beside(self) -> bool:
+        """It is one of several connections of its client, and not the one to be told things."""
+
+    @property
     def sender(self) -> Sender: ...
 
     @property
@@ -63,7 +67,7 @@ class Leases:
         self._fanout = fanout
         self._clock = clock
         self._say = say
-        self._members: dict[str, list[Member]] = {}  # by identity, the newest last
+        self._members: dict[str, list[Member]] = {}  # by identity, the one to be told last
         self._deadlines = Deadlines(clock, call_later, self._due)
         plugin.started = clock.unix_ms()
 
@@ -75,7 +79,8 @@ class Leases:
     def join(self, member: Member) -> None:
         """A connection has a part in this namespace from now on."""
         sender = member.sender
-        self._members.setdefault(sender.identity, []).append(member)
+        same = self._members.setdefault(sender.identity, [])
+        same.insert(0 if member.beside else len(same), member)
         for key in self._plugin.joined(sender, self._clock.unix_ms()):
             stream = self._streams.get(key)
             if stream is not None:

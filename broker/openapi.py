@@ -14,7 +14,7 @@ from broker.messages import Ack, Error, EventMessage
 from broker.plugin import Plugin
 from broker.schemas import Document, schemas
 from broker.transports.events import Query
-from broker.transports.publishing import LINES, Envelope
+from broker.transports.publishing import LINES, Envelope, Publisher
 
 STREAM = EVENT_STREAM["content-type"]
 JSON = "application/json"
@@ -42,7 +42,8 @@ OWN = (
         for endpoint in (
             Endpoint(
                 "post", f"/publish{server}", f"Publish one message, several, or lines{words}",
-                _ANSWER, _TAKEN, example=_PUBLISHED, refusals=(400, *_REFUSALS, 409, 413, 415, 503),
+                _ANSWER, _TAKEN, Publisher, _PUBLISHED,
+                refusals=(400, *_REFUSALS, 408, 409, 413, 415, 503),
             ),
             Endpoint(
                 "get", f"/events{server}", f"Subscribe, as server-sent events{words}",

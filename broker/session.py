@@ -63,7 +63,8 @@ class Session:
         server: the named server, or None for all of them.
         reach: the namespaces that it may touch.
         principal: who it is.
-        client: its secret across reconnects, where it came with the upgrade request.
+        client: its secret across reconnects, where it came with the request.
+        beside: it supersedes no other connection of its client, nor do they it.
 
     Raises:
         Closed: 4009, the secret is too short.
@@ -72,7 +73,7 @@ class Session:
     __slots__ = (
         "_greeted", "_ingresses", "_joined", "_last_id", "_malformed", "_over", "_reach", "_rest",
         "_shared", "_topics",
-        "codec", "outbox", "principal", "reader", "received", "sender", "server",
+        "beside", "codec", "outbox", "principal", "reader", "received", "sender", "server",
     )  # fmt: skip
 
     def __init__(
@@ -84,9 +85,11 @@ class Session:
         reach: Reach,
         principal: Principal,
         client: str | None = None,
+        beside: bool = False,
     ) -> None:
         if client is not None and len(client) < MIN_CLIENT:
             raise Closed(4009, f"client: at least {MIN_CLIENT} characters")
+        self.beside = beside
         self.codec = codec
         self.server = server
         self.principal = principal
@@ -205,7 +208,8 @@ class Session:
         self.outbox.wire.release(intake)
 
     def tell(self, data: bytes) -> None:
-        self.outbox.tell(data)
+        if not self.beside:  # what is no part of its subscriptions would have it resume wrongly
+            self.outbox.tell(data)
 
     def reads(self, fanout: Fanout, event: Event) -> bool:
         readers = fanout.subscriptions.readers(event.topic, event.key)
@@ -275,7 +279,8 @@ class Session:
         """Be known by `client`: of it only a digest is kept."""
         digest = hashlib.sha256(client.encode()).hexdigest()[:32]
         self.sender = Sender(self.principal.name, digest, self.sender.connection)
-        self._shared.identify(self, digest)
+        if not self.beside:
+            self._shared.identify(self, digest)
         for namespace in self._reach.namespaces:
             self._join(namespace)
 

@@ -7,6 +7,8 @@ import sys
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 
+from hypothesis import settings
+
 ROOT = Path(__file__).resolve().parent.parent
 _SOURCES = FileFinder.path_hook((SourceFileLoader, SOURCE_SUFFIXES))
 
@@ -18,5 +20,8 @@ def _ours(path: str) -> FileFinder:
     return _SOURCES(path)
 
 
+# Compiled, they have been through all examples before.
+settings.register_profile("again", max_examples=25)
+settings.load_profile("again")
 sys.path_hooks.insert(0, _ours)
 sys.path_importer_cache.clear()

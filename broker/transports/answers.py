@@ -12,7 +12,9 @@ from broker.errors import Closed
 from broker.gateway import Refused
 from broker.messages import Error
 
-CLOSED = {4001: "not_authenticated", 4003: "forbidden", 4004: "unknown_server"}
+CLOSED = {
+    4001: "not_authenticated", 4003: "forbidden", 4004: "unknown_server", 4009: "bad_message",
+}  # fmt: skip
 """What a connection that is refused as a whole is answered, by its close code."""
 
 
@@ -23,7 +25,8 @@ def unfit(field: str, why: str) -> Refused:
 
 def refused_as(error: Closed) -> Refused:
     """The refusal of a connection, as that of a request."""
-    return Refused(CLOSED.get(error.code, "internal"), error.reason)
+    field = "client" if error.code == 4009 else ""
+    return Refused(CLOSED.get(error.code, "internal"), error.reason, field)
 
 
 def answer(message: Any, status: int = HTTPStatus.OK) -> Response:

@@ -60,7 +60,13 @@ class Caller:
         done: is set when the response's body is complete, or the peer has gone away.
     """
 
-    def __init__(self, port: Port, connection: HttpConnection, server: str | None) -> None:
+    def __init__(
+        self,
+        port: Port,
+        connection: HttpConnection,
+        server: str | None,
+        client: str | None = None,
+    ) -> None:
         self.open = True
         self.paused = False
         self.gone = False
@@ -73,9 +79,11 @@ class Caller:
         self._batch: Batch | None = None
         self._early: list[tuple[Told, bytes | Raw]] = []
         self._render: Render | None = None
+        self._chunked = True
         self._transport: asyncio.Transport | None = None  # once it streams
         self._closed = False
-        self.session = port.admit(self, JSON, Target(server, None), connection.peer)
+        wanted = Target(server, client, beside=True)
+        self.session = port.admit(self, JSON, wanted, connection.peer)
         connection.guest = self
 
     @property
@@ -123,6 +131,7 @@ class Caller:
         """The response's head is written: now its body, as things come."""
         assert self._render is not None
         self._connection.hold_little()
+        self._chunked = self._connection.chunked
         self._transport = self._connection.transport
         self._port.beats.add(self)
         early = [self._render.message(told, raw) for told, raw in self._early]
@@ -172,11 +181,11 @@ class Caller:
         return b""
 
     def _write(self, data: bytes) -> None:
-        """One chunk of the response's body, in one write."""
+        """Some of the response's body, in one write."""
         transport = self._transport
         if data and transport is not None and self.open and not transport.is_closing():
             self.spoke = True
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def _finish(self) -> None:
         if not self.done.done():

@@ -28,22 +28,33 @@ class Entrance:
         self.most_bytes = port.config.limits.max_message_bytes
         self._port = port
 
-    def admit(self, request: Request, server: str | None = None) -> Caller:
+    def admit(
+        self, request: Request, server: str | None = None, client: str | None = None
+    ) -> Caller:
         """A request as a connection to a server; None: to all of them.
 
         Raises:
-            Refused: 401, 403, 404, 503.
+            Refused: 401, 403, 404, 422, 503.
         """
         if self._port.stopping:
             raise Refused("shutting_down", "the broker is shutting down")
         if not page_allowed(request.headers, self._port.config.auth):
             raise Refused("forbidden", "this page's origin may not connect")
         try:
-            return Caller(self._port, connection_of(request), server)
+            return Caller(self._port, connection_of(request), server, client)
         except Closed as error:
             self._port.refused[error.code] += 1
             log.info("request refused", path=request.url.path, code=error.code, why=error.reason)
             raise refused_as(error) from None
+
+    def admit_named(self, request: Request) -> Caller:
+        """A request whose path may name the server, and whose query the client.
+
+        Raises:
+            Refused: as `admit` does.
+        """
+        server = request.path_params.get("server")
+        return self.admit(request, server, request.query_params.get("client"))
 
     def namespaces(self, server: str | None, pattern: str) -> Sequence[Namespace]:
         """Those that a subscription to `pattern` is about.

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from broker.errors import Rejected
 from broker.gateway import EVENT_STREAM, Refused
 from broker.messages import Subscribe
+from broker.session import MIN_CLIENT
 from broker.transports.answers import unfit
 from broker.transports.caller import Caller
 from broker.transports.entrance import Entrance
@@ -40,10 +41,12 @@ class Wishes(Struct):
 
 
 class Query(Wishes, kw_only=True):
-    """All parameters. Each topic is subscribed to with each key; without one, with all keys."""
+    """All parameters. Each topic is subscribed to with each key; without one, with all keys.
+    `client` says whose stream it is."""
 
     topic: list[str]
     key: list[str] = []
+    client: Annotated[str, Meta(min_length=MIN_CLIENT)] | UnsetType = UNSET
 
 
 class Events:
@@ -62,7 +65,7 @@ class Events:
         wishes = _wishes(request)
         wanted = _wanted(request)
         server = request.path_params.get("server")
-        caller = self._entrance.admit(request, server)
+        caller = self._entrance.admit_named(request)
         try:
             return self._stream(caller, server, wishes, wanted)
         except Rejected as error:

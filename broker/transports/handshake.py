@@ -17,15 +17,17 @@ PATH = "/ws"
 
 
 class Target(NamedTuple):
-    """What an upgrade request asks for.
+    """What an upgrade request asks for, or another one.
 
     Attributes:
         server: the named server; None for all of them.
         client: the secret by which a process is known, where the query has one.
+        beside: it supersedes no other connection of its client, nor do they it.
     """
 
     server: str | None
     client: str | None
+    beside: bool = False
 
 
 def sans_io(config: Config) -> ServerProtocol:

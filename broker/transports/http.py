@@ -40,7 +40,7 @@ def application(
         plugin_routes: what the plugins add.
     """
     publishing, events = Publishing(entrance), Events(entrance)
-    return Starlette(
+    app = Starlette(
         routes=[
             *_told(ready, metrics, described),
             Route(PATH, _upgrade_required),
@@ -54,6 +54,8 @@ def application(
         middleware=[Middleware(Cors, settings=auth)],
         exception_handlers={Refused: on_refused},
     )
+    app.router.redirect_slashes = False  # to where the request itself says that it is
+    return app
 
 
 def _told(

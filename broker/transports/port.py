@@ -49,4 +49,13 @@ class Port:
         if reach is None:
             raise Closed(4004)
         principal = self.authenticator.admit(peer)
-        return Session(self.sessions, wire, codec, wanted.server, reach, principal, wanted.client)
+        return Session(
+            self.sessions,
+            wire,
+            codec,
+            wanted.server,
+            reach,
+            principal,
+            wanted.client,
+            wanted.beside,
+        )

@@ -1,5 +1,6 @@
 """`POST /publish`: one message, an array of them, or lines (NDJSON); each is answered."""
 
+import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
@@ -10,8 +11,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from broker.codec import JSON
-from broker.gateway import status_of
+from broker.gateway import Refused, status_of
 from broker.messages import Ack, Error, Publish
+from broker.session import AT_ONCE, MAX_MALFORMED, MIN_CLIENT
 from broker.transports.answers import answer
 from broker.transports.caller import Caller
 from broker.transports.entrance import Entrance
@@ -28,6 +30,12 @@ class Envelope(Struct):
     body: Raw
     key: str | UnsetType = UNSET
     dedupe: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+
+
+class Publisher(Struct):
+    """Who publishes, over several requests: a secret as that of `hello`."""
+
+    client: Annotated[str, Meta(min_length=MIN_CLIENT)] | UnsetType = UNSET
 
 
 _envelope = JSON.decoder(Envelope).decode
@@ -50,7 +58,7 @@ class Publishing:
         of several, each has its own answer."""
         check_accept(request, ("application/json", *LINES))
         kind = check_type(request, TYPES)
-        caller = self._entrance.admit(request, request.path_params.get("server"))
+        caller = self._entrance.admit_named(request)
         try:
             data = await read(request, self._entrance.most_bytes)
             if kind in LINES:
@@ -68,14 +76,23 @@ class Publishing:
 
 
 async def _publish(caller: Caller, raws: Sequence[Raw | bytes]) -> list[Ack | Error]:
-    """Publish all that have the form of a message. Ids are their places, from 1."""
+    """Publish all that have the form of a message. Ids are their places, from 1.
+
+    Raises:
+        Refused: too many have not; nothing was published.
+    """
     answers: list[Ack | Error] = []
     messages: list[Publish] = []
     for id, raw in enumerate(raws, 1):
+        if id % AT_ONCE == 0:
+            await asyncio.sleep(0)  # others have their turn
         message = _checked(raw)
         if isinstance(message, Error):
             message.id = id
             answers.append(message)
+            if len(answers) - len(messages) > MAX_MALFORMED:
+                why = f"over {MAX_MALFORMED} of the messages have not the form of one"
+                raise Refused("bad_message", why)
         else:
             answers.append(Ack(id))
             messages.append(message)

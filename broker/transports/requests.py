@@ -1,5 +1,6 @@
 """What HTTP requests bring: their bodies, within limits, and what they accept."""
 
+import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -13,22 +14,30 @@ from broker.gateway import Refused
 
 ANY = "*/*"
 
+BODY_SECONDS = 60.0
+"""How long a request's body may take."""
+
 
 async def read(request: Request, limit: int) -> bytes:
     """A request's body.
 
     Raises:
-        Refused: 413, it has more than `limit` bytes.
+        Refused: 408, it takes too long; 413, it has more than `limit` bytes.
         ClientDisconnect: it has not come to its end.
     """
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > limit:
         raise _too_large(limit)
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            raise _too_large(limit)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > limit:
+                    raise _too_large(limit)
+    except TimeoutError:
+        why = f"the body took longer than {BODY_SECONDS:g} s"
+        raise Refused("bad_message", why, status=HTTPStatus.REQUEST_TIMEOUT) from None
     return bytes(body)
 
 
@@ -36,7 +45,7 @@ async def read_object(request: Request, limit: int) -> dict[str, Any]:
     """A request's body, which is one JSON object.
 
     Raises:
-        Refused: 400, 413, 415, 422.
+        Refused: 400, 408, 413, 415, 422.
     """
     check_type(request, ("application/json",))
     value = decode(await read(request, limit), JSON.decode_any)
@@ -69,11 +78,11 @@ def check_type(request: Request, known: Sequence[str]) -> str:
     Raises:
         Refused: 415, it is none of those that are known.
     """
-    given = request.headers.get("content-type")
-    if given is None:
+    given = request.headers.getlist("content-type")
+    if not given:
         return known[0]
-    kind = given.partition(";")[0].strip().lower()
-    if kind not in known:
+    kind = given[0].partition(";")[0].strip().lower()
+    if kind not in known or len(given) > 1:
         raise Refused("unsupported_type", f"content-type: one of {', '.join(known)}")
     return kind
 

@@ -6,6 +6,7 @@ the cursor, or for a request of several subscriptions all of theirs.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 from msgspec import Raw
@@ -32,6 +33,12 @@ def frame(data: bytes, event: str = "", id: str = "") -> bytes:
     if id:
         return b"id: %b\n%b%b\n\n" % (id.encode(), head, data)
     return b"%b%b\n\n" % (head, data)
+
+
+UNKNOWN = "-"
+"""A cursor of no stream."""
+
+_CURSORS = re.compile(r"[\w.:,-]{1,4096}", re.ASCII)
 
 
 class Place:
@@ -71,10 +78,12 @@ class Places:
     def resume(self, text: str) -> None:
         """Go on from what was a text of these places; from another one nothing is known, which
         is a cursor that is unknown to each."""
+        if _CURSORS.fullmatch(text) is None:
+            text = UNKNOWN  # as it is, it might be lines of their own, or no end of them
         digest, _, cursors = text.partition(":")
         known = cursors.split(",")
         if len(self._places) == 1 or digest != self._digest or len(known) != len(self._places):
-            known = [text] * len(self._places)
+            known = [text if len(self._places) == 1 else UNKNOWN] * len(self._places)
         for place, cursor in zip(self._places, known, strict=True):
             place.cursor = cursor
 

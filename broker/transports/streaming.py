@@ -14,7 +14,10 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from broker.transports.patience import PatientConnection
+
+Header = tuple[bytes, bytes]
 
 EXTENSION = "edgestream"
 """Where a request's scope has its `HttpConnection`."""
@@ -37,14 +40,16 @@ class Guest(Protocol):
         """The peer has gone away."""
 
 
-class HttpConnection(HttpToolsProtocol):
+class HttpConnection(PatientConnection):
     """uvicorn's HTTP connection, with a place for a guest.
 
     Attributes:
         guest: who is told how the socket is.
+        chunked: a body that streams is framed in chunks; otherwise the connection's end is its.
     """
 
     guest: Guest | None = None
+    chunked = True
 
     @property
     def peer(self) -> str:
@@ -81,6 +86,18 @@ class HttpConnection(HttpToolsProtocol):
             with contextlib.suppress(OSError):  # it is gone, and we are about to be told
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
+    def begin_stream(self, headers: list[Header]) -> list[Header]:
+        """A response without a length begins; the headers that it is to have. HTTP/1.0 knows no
+        chunks, and uvicorn says by itself that a connection closes."""
+        assert self.active is not None
+        if self.active.scope["method"] != "HEAD":
+            self.only_streams()
+        if self.active.scope["http_version"] == "1.0":
+            self.active.chunked_encoding = self.chunked = False
+        if self.active.keep_alive:
+            return headers
+        return [(name, value) for name, value in headers if name != b"connection"]
+
     def abort(self) -> None:
         """Give the peer up."""
         self.transport.abort()
@@ -116,7 +133,9 @@ class Streamed(Response):
         self._after = after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        connection: HttpConnection = scope["extensions"][EXTENSION]["connection"]
+        headers = connection.begin_stream(self.raw_headers)
+        head = {"type": "http.response.start", "status": 200, "headers": headers}
         try:
             await send(head)
             if scope["method"] != "HEAD":

@@ -5,6 +5,7 @@ killed. Who knows its address has it, once: the address is random, and goes to o
 """
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import NamedTuple
@@ -25,6 +26,8 @@ FRAMING_BYTES = 64 << 10
 """How much larger than its recording a request may be."""
 
 CHUNK = 64 << 10
+
+_MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+[ -~]{0,200}", re.ASCII)
 
 
 class Recording(NamedTuple):
@@ -124,11 +127,13 @@ class Recordings:
                 raise Refused("bad_message", f"{FIELD} is missing, or empty", FIELD)
             if file.size > self._options.max_bytes:
                 raise self._too_large()
+            kind = file.content_type or "application/octet-stream"
+            if _MEDIA_TYPE.fullmatch(kind) is None:
+                raise Refused("bad_message", f"{FIELD}: {kind[:99]!r} is no media type", FIELD)
         except Refused:
             await form.close()
             raise
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
-        kind = file.content_type or "application/octet-stream"
         return Recording(file, kind, file.size, fields)
 
     async def _bounded(self, request: Request) -> AsyncGenerator[bytes, None]:

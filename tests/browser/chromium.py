@@ -6,8 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import wave
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import pi, sin
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -22,7 +25,13 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",
 ]
+
+TONE_HZ = 440
+"""What its microphone hears, over and over."""
+
+_RATE = 48_000
 
 
 class NoChromiumError(Exception):
@@ -61,8 +70,10 @@ def chromium(folder: Path) -> Iterator[str]:
     Raises:
         NoChromiumError: there is none, or it does not start.
     """
-    settings = folder / "settings.json"
-    settings.write_text(json.dumps({"executablePath": find_chromium(), "args": FLAGS}))
+    settings, sound = folder / "settings.json", folder / "sound.wav"
+    _write_tone(sound)
+    flags = [*FLAGS, f"--use-file-for-fake-audio-capture={sound}"]
+    settings.write_text(json.dumps({"executablePath": find_chromium(), "args": flags}))
     command = "playwright launch-server --browser chromium --config"
     with subprocess.Popen(
         [sys.executable, "-m", *command.split(), settings], stdout=subprocess.PIPE, text=True
@@ -75,6 +86,16 @@ def chromium(folder: Path) -> Iterator[str]:
             yield address
         finally:
             server.send_signal(signal.SIGINT)  # it ends its browser then
+
+
+def _write_tone(path: Path) -> None:
+    """A second of it: whole waves, so that its end leads to its beginning."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(_RATE)
+        turn = 2 * pi * TONE_HZ / _RATE
+        file.writeframes(array("h", (round(20_000 * sin(turn * n)) for n in range(_RATE))))
 
 
 def _on_path() -> str | None:

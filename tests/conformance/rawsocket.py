@@ -82,6 +82,22 @@ class RawSocket:
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         return head
 
+    async def read_answer(self) -> tuple[int, dict[str, str], bytes]:
+        """An HTTP response that has a length: its status, its headers, its body."""
+        first, *lines = (await self.read_head()).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (ln.partition(": ") for ln in lines)}
+        assert len(headers) == len(lines), "a header stands there twice"
+        return int(first.split()[1]), headers, await self._exactly(int(headers["content-length"]))
+
+    async def rest(self) -> bytes:
+        """All that comes until the other side hangs up."""
+        try:
+            while True:
+                await self._fill()
+        except (EOFError, ConnectionResetError):
+            taken, self._buffer = self._buffer, b""
+            return taken
+
     async def read_frame(self) -> tuple[int, bytes]:
         """The next frame's opcode and payload."""
         first, second = await self._exactly(2)

@@ -11,6 +11,7 @@ from .client import connect
 from .sse import until
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
+JSON = {"Content-Type": "application/json"}
 ONE = {"topic": "workflow.x", "key": "k", "body": {"a": 1}}
 
 
@@ -191,3 +192,21 @@ async def test_who_hangs_up_leaves_nothing_behind(site, reader):
     await until(lambda: len(site.broker.shared.sessions.live) == 2)
     writer.close()
     await until(lambda: len(site.broker.shared.sessions.live) == 1)
+
+
+@pytest.mark.parametrize("lines", [False, True])
+async def test_a_body_that_is_no_messages_at_all(site, http, reader, lines):
+    """Half a million of nothing is one answer; others have their turns meanwhile."""
+    good = msgspec.json.encode(ONE)
+    if lines:
+        content, headers = good + b"\n" + b"0\n" * 500_000, NDJSON
+    else:
+        content, headers = b"[" + good + b",0" * 500_000 + b"]", JSON
+    answer = await http.post("/publish", content=content, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_message")
+    await http.post("/publish", json={**ONE, "body": 2})
+    assert (await reader.get("event"))["body"] == 2, "some of it was published"
+    few = [ONE, *[0] * 100]
+    assert [each["op"] for each in (await http.post("/publish", json=few)).json()] == [
+        "ack", *["error"] * 100,
+    ]  # fmt: skip

@@ -365,4 +365,28 @@ def test_places_as_text():
     assert str(again) == text
     other = Place("b.x", "k"), Place("b.y", "k")
     Places(other).resume(text)
-    assert [place.cursor for place in other] == [text, text]
+    assert [place.cursor for place in other] == ["-", "-"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n\ndata: not ours\n\n",
+        "a\rdata: x",
+        "\0",
+        "\x85",
+        "\N{SNOWMAN}",
+        "9" * 9_000,
+        "a:b,c,d",
+        " ",
+    ],
+)
+async def test_a_cursor_that_is_none_is_not_repeated(site, text):
+    """It is unknown, as any other, and comes back in no `id`: it could be a line of its own."""
+    for keys in (["k"], ["k", "l"]):
+        async with events(site, topic="workflow.x", key=keys, after=text) as stream:
+            for _ in keys:
+                told = await stream.get("subscribed")
+                assert told.json["recovered"] is False
+                assert told.id is None or len(told.id) < 100, "it is repeated"
+                assert "not ours" not in (told.id or "")

@@ -184,6 +184,16 @@ async def test_recordings_are_bounded_and_leave_nothing(start, tmp_path, monkeyp
     assert [answer.status_code for answer in found] == [404]
 
 
+@pytest.mark.parametrize("kind", ["audio/wav\x01", "audio/\N{SNOWMAN}", "a" * 300, "wav"])
+async def test_a_recording_of_no_type(site, http, kind):
+    """It would be a header of what its worker fetches."""
+    files = {"audio": ("said.webm", LOUD, kind)}
+    async with listening(site, lambda audio: audio.read()):
+        answer = await http.post(PATH, data=FORM, files=files)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] == "audio"
+
+
 async def let_go(http):
     """Wait until there is room for another recording, without leaving one."""
     while (await post(http, sound=b"")).status_code == 429:

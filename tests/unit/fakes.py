@@ -123,6 +123,7 @@ class FakePublisher:
         self.outbox = Outbox(JSON, self.wire, lambda outbox: None, lambda outbox: None)
         self.outbox.receipts.append(self.ingress.receipts)
 
+    beside = False
     principal: Principal = ANONYMOUS
     codec: Codec = JSON
 

@@ -9,6 +9,7 @@ import { EdgeStream } from './edgestream.js';
 import { AgentIndicator, ConnectionIndicator } from './indicators.js';
 import { randomId } from './protocol.js';
 import { reasonOf } from './rows.js';
+import { token } from './token.js';
 import { Conversation } from './turns.js';
 import { View, announce } from './view.js';
 
@@ -25,6 +26,7 @@ let askedAgain = false; // for what the history no longer has
 
 const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
 const client = new EdgeStream(`${scheme}//${location.host}/ws/chat`, {
+  token,
   onState(state) {
     connection.show(state);
     if (state.phase !== 'live') agents.unknown();

@@ -67,11 +67,11 @@ export const FOLD = {
   },
 
   userAudio(chat, { messageId }) {
-    chat.question(messageId, 'Voice message');
+    chat.touch(chat.question(messageId, 'Voice message'), { spoken: true });
   },
 
   transcription(chat, { messageId, text }) {
-    chat.question(messageId, text);
+    chat.touch(chat.question(messageId, text), { spoken: true });
   },
 
   turnStarted(chat, { turnId, agentId, messageId }) {

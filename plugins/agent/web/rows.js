@@ -14,6 +14,8 @@ const REASONS = {
   publisher_lost: 'The agent was lost before it finished.',
   turn_stalled: 'The agent stopped answering.',
   agent_unresponsive: 'The agent did not respond.',
+  voice_unavailable: 'This agent cannot listen: its voice extra is not installed.',
+  nothing_heard: 'No words were heard. Speak up, and try again.',
 };
 
 const ENDINGS = { cancelled: 'Stopped', length: 'Cut short', error: 'Ended early' };
@@ -52,7 +54,8 @@ class Row {
 class UserRow extends Row {
   draw(row, conversation) {
     setData(this.element, 'state', row.state);
-    setText(this.part('bubble'), row.text);
+    setData(this.element, 'spoken', row.spoken ? '' : undefined);
+    setText(this.part('words'), row.text);
     setText(this.part('caption'), { sending: 'Sending…', sent: 'Waiting for an agent…' }[row.state]);
     this.drawProblem(row.problem, conversation.retryOf(row) !== undefined);
   }

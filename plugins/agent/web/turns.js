@@ -20,6 +20,7 @@ import { FOLD, end, freshTurn } from './fold.js';
  * @property {string} text
  * @property {'sending'|'sent'|'answered'|'failed'|'unanswered'} state
  *   failed: the broker refused it. unanswered: it was accepted, but no agent took it up.
+ * @property {boolean=} spoken   it was said aloud: `text` is what was heard, once it is known
  * @property {?Problem} problem
  * @property {boolean} placed  whether its place in the stream's order is known
  *

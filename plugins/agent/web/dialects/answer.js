@@ -17,6 +17,7 @@ export class Answer {
   #calls = 0;
   #began = performance.now();
   #pieces = [];
+  #begun = false;
   #ended = false;
   #running = new Map(); // calls that the dialect has no ids for, by the tool's name
   /** Why it failed, if it did. */
@@ -42,7 +43,13 @@ export class Answer {
     this.#index = 0;
     this.#pieces = [];
     this.#running.clear();
+    this.#begun = true;
     this.#say('turnStarted', { agentId: '', messageId: this.#id });
+  }
+
+  /** What was heard of recorded speech. */
+  heard(text) {
+    this.#say('transcription', { messageId: this.#id, text });
   }
 
   text(token, tokenCount = 1) {
@@ -110,7 +117,8 @@ export class Answer {
     if (this.#ended) return;
     this.#ended = true;
     this.problem = problem;
-    this.#say('error', { messageId: this.#id, ...problem });
+    const turn = this.#begun ? {} : { turnId: undefined }; // then it is the question that failed
+    this.#say('error', { ...turn, messageId: this.#id, ...problem });
   }
 
   /** The reader has had enough. */

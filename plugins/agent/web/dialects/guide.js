@@ -12,6 +12,16 @@ export function request(base, session, message) {
   };
 }
 
+/** The same of recorded speech. */
+export function voice(base, session, recording) {
+  const body = new FormData();
+  body.append('audio', recording, 'speech.wav');
+  body.append('chatInstanceId', session);
+  body.append('chatModelId', 'demo');
+  body.append('stream', 'true');
+  return { url: `${base}/api/chat/voice`, headers: {}, body };
+}
+
 /** Whether the stream came to its end. */
 export async function read(body, answer) {
   for await (const message of messages(body)) {
@@ -22,6 +32,7 @@ export async function read(body, answer) {
 }
 
 const EVENTS = {
+  transcription: (answer, { text }) => answer.heard(text),
   stream_start: (answer) => answer.started(),
   thinking: (answer, { content }) => answer.thinking(content),
   tool_call: (answer, { toolCallId, toolName }) => answer.tool(toolCallId, toolName),

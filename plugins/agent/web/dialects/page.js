@@ -2,6 +2,7 @@
 
 import { randomId } from '../protocol.js';
 import { reasonOf } from '../rows.js';
+import { authorization } from '../token.js';
 import { Conversation } from '../turns.js';
 import { View, announce } from '../view.js';
 import { Answer } from './answer.js';
@@ -9,6 +10,7 @@ import * as guide from './guide.js';
 import * as octopus from './octopus.js';
 import * as opshub from './opshub.js';
 import * as strakly from './strakly.js';
+import { Voice } from './voice.js';
 
 const DIALECTS = { octopus, guide, opshub, strakly };
 
@@ -19,6 +21,8 @@ const STARTERS = [
   ['Go wrong', 'Please fail in the middle of it'],
 ];
 
+const UNHEARD = 'Voice message';
+
 const UNREACHABLE = { code: 'unreachable', message: 'The server cannot be reached.', retryable: true };
 const BROKEN = { code: 'broken', message: 'The answer broke off.', retryable: true };
 
@@ -28,6 +32,7 @@ const link = document.querySelector(`.ways a[href="?dialect=${CSS.escape(name)}"
 const session = randomId();
 const conversation = new Conversation();
 const running = new Map(); // the AbortController of each answer, by its question
+const recordings = new Map(); // of spoken questions, by their names
 let view;
 
 if (dialect === undefined || link === null) {
@@ -35,6 +40,7 @@ if (dialect === undefined || link === null) {
 } else {
   dress();
   view = new View(conversation, { ask: (text) => send(randomId(), text), retry, stop });
+  if (dialect.voice !== undefined) new Voice((recording) => speak(randomId(), recording));
   view.ready();
 }
 
@@ -61,7 +67,17 @@ function dress() {
 function retry(row) {
   const question = conversation.retryOf(row);
   if (question === undefined) return;
-  send(question.state === 'failed' ? question.id : randomId(), question.text);
+  const id = question.state === 'failed' ? question.id : randomId();
+  const recording = recordings.get(question.id);
+  if (recording === undefined || question.text !== UNHEARD) send(id, question.text);
+  else speak(id, recording);
+}
+
+/** Until it is known what was heard, the question has no text of its own. */
+function speak(messageId, recording) {
+  recordings.set(messageId, recording);
+  conversation.touch(conversation.ask(messageId, UNHEARD), { spoken: true });
+  send(messageId, UNHEARD);
 }
 
 /** Whoever stops reads no further; whether the turn goes on is the dialect's to say. */
@@ -97,11 +113,11 @@ async function converse(text, answer, messageId, signal) {
 }
 
 async function once(text, answer, messageId, signal) {
-  const { url, headers, body } = dialect.request(link.dataset.base, session, text);
+  const { url, headers, body } = asking(messageId, text);
   const response = await fetch(url, {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json', ...headers },
-    body: JSON.stringify(body),
+    headers: { ...authorization, ...headers },
+    body,
     signal,
   }).catch(() => null);
   if (response === null) return UNREACHABLE;
@@ -109,6 +125,19 @@ async function once(text, answer, messageId, signal) {
   conversation.question(messageId, text);
   view.schedule();
   return await dialect.read(response.body, answer) ? null : BROKEN;
+}
+
+/** The request of a question: JSON, or a form with what was said. */
+function asking(messageId, text) {
+  const base = link.dataset.base;
+  const recording = recordings.get(messageId);
+  if (recording !== undefined) return dialect.voice(base, session, recording);
+  const { url, headers, body } = dialect.request(base, session, text);
+  return {
+    url,
+    headers: { 'Content-Type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  };
 }
 
 /** What the broker says when it does not answer. */
