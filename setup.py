@@ -29,6 +29,7 @@ COMPILED = [
     "broker/session.py",
     "broker/streams.py",
     "broker/subscriptions.py",
+    "broker/ties.py",
     "broker/transports/caller.py",
     "broker/transports/flow.py",
     "broker/transports/frames.py",

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
+from broker.choices import explained
 from broker.codec import JSON, MSGPACK, Codec
 from broker.errors import Rejected
 
@@ -66,7 +67,7 @@ class BodyType:
         try:
             body = msgspec.convert({k: generic[k] for k in generic if k in known}, self.type)
         except msgspec.ValidationError as error:
-            raise _bad_body(path_of(error), _PATH.sub("", str(error))) from None
+            raise _bad_body(path_of(error), _PATH.sub("", explained(error, self.type))) from None
         return body, True
 
 

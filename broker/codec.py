@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from broker.choices import explained
 from broker.errors import Rejected
 from broker.messages import (
     BROKER_OPS,
@@ -141,7 +142,10 @@ class Codec:
         if isinstance(op, str) and op not in CLIENT_OPS:
             return Malformed(Rejected("unknown_op", f"there is no operation {op[:40]!r}"), named)
         where = f"{op}: " if isinstance(op, str) else ""
-        why = str(error) if isinstance(error, msgspec.ValidationError) else _why_undecodable(error)
+        if isinstance(error, msgspec.ValidationError):
+            why = explained(error, CLIENT_OPS[op] if isinstance(op, str) else ClientMessage)
+        else:
+            why = _why_undecodable(error)
         return Malformed(Rejected("bad_message", where + why), named)
 
 

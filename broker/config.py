@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct, field
 
+from broker.choices import explained
 from broker.environment import overlay
 from broker.errors import ConfigError
 from broker.topics import is_topic
@@ -153,6 +154,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     overlay(data, Config, environ)
     config = _convert(data)
     _check_servers(config)
+    _check_sizes(config)
     folder = path.parent.absolute()
     listen = _with_paths(config.listen, folder)
     namespaces = _with_files(config.namespaces, folder)
@@ -189,20 +191,25 @@ def _convert(data: dict[str, Any]) -> Config:
         tables = data.get(section)
         if isinstance(tables, dict):
             for name, table in tables.items():
-                _checked(table, kind, f"{section}.{name}")
-    return _checked(data, Config, "")
+                checked(table, kind, f"{section}.{name}")
+    return checked(data, Config, "")
 
 
-def _checked(data: Any, kind: type[T], prefix: str) -> T:
+def checked(data: Any, kind: type[T], prefix: str) -> T:
+    """A table that stands at `prefix`, as what it has to be.
+
+    Raises:
+        ConfigError: it is something else.
+    """
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise _config_error(error, prefix) from None
+        raise _config_error(explained(error, kind), prefix) from None
 
 
-def _config_error(error: msgspec.ValidationError, prefix: str) -> ConfigError:
+def _config_error(said: str, prefix: str) -> ConfigError:
     """msgspec's words, with the path in ours: ``listen.port``."""
-    text, _, at = str(error).partition(" - at `")
+    text, _, at = said.partition(" - at `")
     steps = [prefix, at.rstrip("`").removeprefix("$").lstrip(".")]
     named = re.search(r"(unknown|missing required) field `([^`]*)`", text)
     if named:
@@ -240,6 +247,17 @@ def _with_files(namespaces: dict[str, Namespace], folder: Path) -> dict[str, Nam
         storage = msgspec.structs.replace(storage, file=str(file))
         whole[name] = msgspec.structs.replace(namespace, storage=storage)
     return whole
+
+
+def _check_sizes(config: Config) -> None:
+    most = config.limits.max_message_bytes
+    for name, namespace in config.namespaces.items():
+        if namespace.max_body_bytes > most:
+            raise ConfigError(
+                f"namespaces.{name}.max_body_bytes",
+                f"{namespace.max_body_bytes} is more than limits.max_message_bytes, {most}: "
+                "such a body could never come",
+            )
 
 
 def _check_servers(config: Config) -> None:

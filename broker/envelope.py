@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from msgspec import UNSET, Struct
 
 from broker.codec import Codec, transcode
+from broker.event import Event
 from broker.messages import EventMessage
-from broker.plugin import Event
 
 
 class Piece(Struct, gc=False):

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
+from broker.choices import explained
 from broker.errors import ConfigError
 
 PREFIX = "EDGESTREAM_"
@@ -95,5 +96,7 @@ def _value(text: str, kind: Any, variable: str) -> Any:
         if kind is Any or text.startswith(("[", "{")):
             return tomllib.loads(f"value = {text}")["value"]
         return msgspec.to_builtins(msgspec.convert(text, kind, strict=False))
-    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+    except msgspec.ValidationError as error:
+        raise ConfigError(variable, f"{text!r} does not fit: {explained(error, kind)}") from None
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(variable, f"{text!r} does not fit: {error}") from None

@@ -6,8 +6,8 @@ from typing import Literal, Protocol
 from broker.clock import CallLater, Clock
 from broker.codec import JSON
 from broker.envelope import Piece
+from broker.event import Event
 from broker.lane import Source
-from broker.plugin import Event
 from broker.queue import Queue
 from broker.rollup import Rollups
 from broker.subscriptions import Subscriptions

@@ -19,9 +19,10 @@ import structlog
 from broker.clock import CallLater, Clock
 from broker.config import Namespace
 from broker.deadlines import Timeouts
+from broker.event import Event
 from broker.fanout import Fanout
 from broker.held import Held
-from broker.plugin import Event, Plugin
+from broker.plugin import Plugin
 from broker.retained import Retained
 from broker.streams import Streams
 from broker.work import Group, Job, Place, Wish, Worker

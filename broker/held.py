@@ -5,7 +5,8 @@ from typing import Any
 
 from broker.clock import CallLater, Clock
 from broker.deadlines import Timeouts
-from broker.plugin import Event, Plugin
+from broker.event import Event
+from broker.plugin import Plugin
 from broker.streams import Streams
 from broker.work import Group, Job
 

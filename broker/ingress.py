@@ -15,9 +15,9 @@ from broker.auth import Principal
 from broker.codec import Codec
 from broker.config import Queue as Bound
 from broker.errors import Rejected
+from broker.event import Sender
 from broker.messages import Publish
 from broker.outbox import Receipts
-from broker.plugin import Sender
 
 RELEASED = 4
 """How many held connections are let in again in one turn, at most."""

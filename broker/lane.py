@@ -17,8 +17,8 @@ from msgspec import UNSET, Struct
 
 from broker.codec import Codec
 from broker.envelope import Piece
+from broker.event import Event
 from broker.messages import Dropped
-from broker.plugin import Event
 
 READ_EVENTS = 512
 READ_BYTES = 16 << 10

@@ -13,8 +13,9 @@ import structlog
 from broker.clock import CallLater, Clock
 from broker.codec import Codec
 from broker.deadlines import Deadlines
+from broker.event import Event, Sender
 from broker.fanout import Fanout
-from broker.plugin import Event, Plugin, Sender
+from broker.plugin import Plugin
 from broker.retained import Retained
 from broker.streams import Streams
 

@@ -5,8 +5,6 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
-
 from broker import config
 from broker.engines import file
 from broker.errors import ERRORS, ConfigError, ErrorInfo
@@ -57,10 +55,7 @@ def load_plugins(settings: config.Config) -> dict[str, Plugin[Any]]:
                 f"{where}.plugin", f"there is no plugin {namespace.plugin!r}; there are: {there}"
             )
         kind: type[Plugin[Any]] = known[namespace.plugin].load()
-        try:
-            options = msgspec.convert(namespace.options, kind.Options)
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"{where}.options", str(error)) from None
+        options = config.checked(namespace.options, kind.Options, f"{where}.options")
         plugins[name] = kind(name, options)
     return plugins
 

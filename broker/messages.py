@@ -69,7 +69,14 @@ class Ping(Struct, tag_field="op", tag="ping", omit_defaults=True):
 
 
 ClientMessage = Hello | Publish | Subscribe | Unsubscribe | Refresh | Ping
-CLIENT_OPS = frozenset({"hello", "publish", "subscribe", "unsubscribe", "refresh", "ping"})
+CLIENT_OPS = {
+    "hello": Hello,
+    "publish": Publish,
+    "subscribe": Subscribe,
+    "unsubscribe": Unsubscribe,
+    "refresh": Refresh,
+    "ping": Ping,
+}
 
 # ------------------------------------------------------------- broker to client
 

@@ -2,7 +2,7 @@
 
 from broker.engines.base import Batch, Engine
 from broker.errors import Duplicate
-from broker.plugin import Event
+from broker.event import Event
 
 
 class Names:

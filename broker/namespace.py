@@ -17,13 +17,14 @@ from broker import config
 from broker.clock import CallLater, Clock
 from broker.engines.base import Batch, Engine
 from broker.errors import ConfigError, Duplicate, EdgestreamError, Rejected, Unattended
+from broker.event import Event
 from broker.fanout import Fanout
 from broker.groups import Groups
 from broker.ingress import Ingress, Intake, Publisher
 from broker.leases import Leases
 from broker.messages import Publish
 from broker.names import Names
-from broker.plugin import Event, Plugin
+from broker.plugin import Plugin
 from broker.retained import Retained
 from broker.streams import Streams
 from broker.upkeep import Upkeep

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from broker.codec import Codec
 from broker.envelope import Piece
+from broker.event import Event
 from broker.lane import Lane, Latest, Positions, Source
-from broker.plugin import Event
 from broker.replay import Replay, Subscription
 
 QUEUE_BYTES = 64 << 10

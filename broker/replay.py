@@ -8,9 +8,9 @@ from msgspec import UNSET
 
 from broker.codec import Codec
 from broker.envelope import Piece
+from broker.event import Event
 from broker.lane import Gone, Source, read_some
 from broker.messages import Replayed
-from broker.plugin import Event
 from broker.topics import matches
 
 

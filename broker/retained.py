@@ -9,8 +9,9 @@ from msgspec import Raw
 from broker.codec import Codec
 from broker.engines.base import Engine
 from broker.envelope import encode
+from broker.event import Event
 from broker.lane import READ_EVENTS
-from broker.plugin import Event, Plugin
+from broker.plugin import Plugin
 from broker.streams import Streams
 
 READ_COST = 16

@@ -15,8 +15,8 @@ import structlog
 from broker.clock import CallLater, Clock
 from broker.codec import Codec
 from broker.envelope import Piece
+from broker.event import Event
 from broker.lane import Source
-from broker.plugin import Event
 
 log = structlog.get_logger(__name__)
 

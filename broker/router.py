@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from broker.errors import ConfigError, Rejected
+from broker.errors import Closed, ConfigError, Rejected
 from broker.namespace import Namespace
 from broker.topics import check_pattern, check_topic, is_topic, is_wild, may_match_under, shown
 
@@ -31,9 +31,17 @@ class Router:
         self._reaches |= {server: Reach(self, group) for server, group in servers.items()}
         check_owners(self.names)
 
-    def reach(self, server: str | None) -> "Reach | None":
-        """What a connection to `server` (None: to all of them) can touch, if there is one."""
-        return self._reaches.get(server)
+    def reach(self, server: str | None) -> "Reach":
+        """What a connection to `server` (None: to all of them) can touch.
+
+        Raises:
+            Closed: 4004, there is no such server.
+        """
+        reach = self._reaches.get(server)
+        if reach is None:
+            there = ", ".join(sorted(filter(None, self._reaches)))
+            raise Closed(4004, f"unknown server {shown(server or '')}; there are: {there}")
+        return reach
 
     def owner(self, topic: str) -> str | None:
         """The name of the namespace that has a topic, wherever it is served."""

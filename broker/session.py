@@ -1,7 +1,7 @@
 """One connection's protocol: messages in, actions out. No I/O.
 
 The transport hands it what came (`receive`) and what happened (`lost`); it
-queues publishes with their namespaces, hands what is to be read to its `Reader`,
+queues publishes with their namespaces (`Ties`), hands what is to be read to its `Reader`,
 and answers through its `Outbox`. (docs/protocol.md)
 """
 
@@ -15,8 +15,9 @@ from msgspec import UNSET, UnsetType
 from broker.auth import Principal
 from broker.codec import Codec, Malformed
 from broker.errors import Closed, Rejected
+from broker.event import Event, Sender
 from broker.fanout import Fanout
-from broker.ingress import Ingress, Intake
+from broker.ingress import Intake
 from broker.messages import (
     ClientMessage,
     Error,
@@ -29,12 +30,11 @@ from broker.messages import (
     Subscribe,
     Unsubscribe,
 )
-from broker.namespace import Namespace
 from broker.outbox import Outbox, Receipts, Wire
-from broker.plugin import Event, Sender
 from broker.reader import Reader
 from broker.router import Reach
 from broker.sessions import Sessions
+from broker.ties import Ties
 from broker.topics import check_key
 from broker.work import Worker
 
@@ -48,9 +48,6 @@ MAX_MALFORMED = 100
 
 AT_ONCE = 512
 """How many operations of one message are handled before others have their turn."""
-
-REMEMBERED_TOPICS = 1000
-"""How many topics' ways a connection remembers."""
 
 
 class Session:
@@ -71,8 +68,7 @@ class Session:
     """
 
     __slots__ = (
-        "_greeted", "_ingresses", "_joined", "_last_id", "_malformed", "_over", "_reach", "_rest",
-        "_shared", "_topics",
+        "_greeted", "_last_id", "_malformed", "_over", "_reach", "_rest", "_shared", "_ties",
         "beside", "codec", "outbox", "principal", "reader", "received", "sender", "server",
     )  # fmt: skip
 
@@ -104,9 +100,7 @@ class Session:
         self._malformed = 0
         self._rest: Iterator[ClientMessage | Malformed] = iter(())
         self._over = False
-        self._joined: list[Namespace] = []
-        self._topics: dict[str, tuple[Namespace, Ingress]] = {}
-        self._ingresses: dict[Namespace, Ingress] = {}
+        self._ties = Ties(self, reach, self.outbox)
         shared.live.add(self)
         shared.opened += 1
         if client is not None:
@@ -175,9 +169,7 @@ class Session:
     def lost(self) -> None:
         """The connection is gone. What it published before stays accepted."""
         self._over = True
-        for namespace in self._joined:
-            namespace.leases.leave(self)
-        self._joined.clear()
+        self._ties.leave()
         self.reader.close()
         self._shared.forget(self)
 
@@ -223,22 +215,11 @@ class Session:
         try:
             if id is not UNSET:
                 self._check_id(id)
-            known = self._topics.get(message.topic)
-            namespace, ingress = known if known is not None else self._route(message.topic)
+            known = self._ties.ways.get(message.topic)
+            namespace, ingress = known if known is not None else self._ties.way(message.topic)
             namespace.enqueue(ingress, message)
         except Rejected as error:
             self._answer(error, id, message.topic)
-
-    def _route(self, topic: str) -> tuple[Namespace, Ingress]:
-        namespace = self._reach.publish(topic)
-        ingress = self._ingresses.get(namespace)
-        if ingress is None:
-            ingress = self._ingresses[namespace] = Ingress(self)
-            self.outbox.receipts.append(ingress.receipts)
-            self._join(namespace)
-        if len(self._topics) < REMEMBERED_TOPICS:
-            self._topics[topic] = (namespace, ingress)
-        return namespace, ingress
 
     # ------------------------------------------------------------- the other operations
 
@@ -281,14 +262,7 @@ class Session:
         self.sender = Sender(self.principal.name, digest, self.sender.connection)
         if not self.beside:
             self._shared.identify(self, digest)
-        for namespace in self._reach.namespaces:
-            self._join(namespace)
-
-    def _join(self, namespace: Namespace) -> None:
-        """Have a part in a namespace whose plugin cares who is connected."""
-        if namespace.plugin.leases and namespace not in self._joined:
-            self._joined.append(namespace)
-            namespace.leases.join(self)
+        self._ties.join()
 
     def _subscribe(self, message: Subscribe) -> None:
         key = None if message.key is UNSET else message.key

@@ -10,10 +10,10 @@ from msgspec import UNSET
 from broker.auth import Principal
 from broker.config import Config
 from broker.errors import ErrorInfo
+from broker.event import Sender
 from broker.messages import Limits, Welcome
 from broker.namespace import Namespace
 from broker.outbox import Outbox
-from broker.plugin import Sender
 from broker.reader import Reader
 from broker.scheduler import Scheduler
 

@@ -10,7 +10,8 @@ from mypy_extensions import mypyc_attr
 from broker.bodies import BodyType
 from broker.engines.base import Engine
 from broker.errors import Rejected
-from broker.plugin import Event, Plugin
+from broker.event import Event
+from broker.plugin import Plugin
 from broker.topics import check_key
 
 READ_EVENTS = 1000

@@ -12,7 +12,8 @@ from typing import Any
 
 from broker.clock import CallLater, Clock
 from broker.engines.base import Engine
-from broker.plugin import Event, Plugin
+from broker.event import Event
+from broker.plugin import Plugin
 from broker.retained import Retained
 from broker.streams import Stream, Streams
 

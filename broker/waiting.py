@@ -8,10 +8,11 @@ from broker.codec import Codec
 from broker.config import Queue
 from broker.deadlines import Timeouts
 from broker.errors import Rejected, Unattended
+from broker.event import Sender
 from broker.ingress import Ingress, Intake, Publisher
 from broker.messages import Publish
 from broker.outbox import Receipts
-from broker.plugin import Plugin, Sender
+from broker.plugin import Plugin
 
 
 class WaitingRoom:

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 
 from broker.codec import Codec
 from broker.envelope import Piece, encode_for
+from broker.event import Event, Sender
 from broker.outbox import Outbox
-from broker.plugin import Event, Sender
 from broker.topics import matches
 
 AHEAD = 64

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 import trustme
 import uvloop
+from hypothesis import settings
 from sites import Site, running
+
+# How long an example takes says how busy the machine is, and nothing else.
+settings.register_profile("untimed", parent=settings.default, deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

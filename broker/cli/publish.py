@@ -1,6 +1,7 @@
 """``edgestream publish``: one message from the command line, or many from standard input."""
 
 import asyncio
+import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -14,6 +15,11 @@ from broker.client import Client, OperationRejected, Receipt
 from broker.command import Command
 
 CHUNK = 1 << 16
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+SHOWN = 30
+"""How much of what is wrong is shown, in characters."""
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -35,9 +41,10 @@ def _run(args: Namespace) -> int:
 
 async def _publish_one(args: Namespace) -> int:
     try:
-        body = msgspec.json.decode(args.body)
-    except msgspec.DecodeError as error:
-        sys.stderr.write(f"edgestream publish: BODY is not JSON: {error}\n")
+        body = msgspec.json.decode(os.fsencode(args.body))
+    except UNREADABLE as error:
+        why = _not_json(os.fsencode(args.body), error)
+        sys.stderr.write(f"edgestream publish: BODY is {why}\n")
         return 2
     async with running.client(args) as client:
         await (await client.publish(args.topic, body, key=args.key))
@@ -77,8 +84,8 @@ class _Lines:
             return
         try:
             body: Any = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._tell(number, f"not JSON: {error}")
+        except UNREADABLE as error:
+            self._tell(number, _not_json(line, error))
             return
 
         def rejected(receipt: Receipt, error: OperationRejected) -> None:
@@ -89,6 +96,21 @@ class _Lines:
     def _tell(self, number: int, why: str) -> None:
         self.failed = True
         sys.stderr.write(f"edgestream publish: line {number}: {why}\n")
+
+
+def _not_json(data: bytes, error: Exception) -> str:
+    """Why `data` could not be read, and where: in characters, which one can count."""
+    try:
+        json.loads(data.decode())  # which tells better than the other
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    except json.JSONDecodeError as better:
+        rest = better.doc[better.pos :]
+        shown = repr(rest if len(rest) <= SHOWN else rest[:SHOWN] + "…") if rest else "its end"
+        return f"not JSON: {better.msg}, at character {better.pos + 1}: {shown}"
+    except RecursionError:
+        return "not JSON that can be read: it is nested too deeply"
+    return f"not JSON that can be read: {error}"
 
 
 async def _chunks(descriptor: int) -> AsyncIterator[bytes]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from broker.plugin import Event
+from broker.event import Event
 
 
 class Batch(Struct):

@@ -13,7 +13,7 @@ from zlib import crc32
 from broker.config import Storage
 from broker.engines.file import Broken, File
 from broker.engines.rows import Kept, Reader, join
-from broker.plugin import Event
+from broker.event import Event
 
 VACUUM_PAGES = 1024
 """How many pages of a file that has shrunk are given back in one go."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from mypy_extensions import mypyc_attr
 
-from broker.plugin import Event
+from broker.event import Event
 
 ROW = 16
 """About how many events are a row."""

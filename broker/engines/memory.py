@@ -14,8 +14,8 @@ from broker.config import History
 from broker.engines.base import Batch, Essence, Figures
 from broker.engines.log import Log, Numbered, number
 from broker.errors import Conflict
+from broker.event import Event
 from broker.lane import Gone
-from broker.plugin import Event
 
 SEGMENTS = 64
 """In about how many segments a full history is kept."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from broker.codec import JSON, MSGPACK
-from broker.plugin import BROKER, Event, Sender
+from broker.event import BROKER, Event, Sender
 
 _Who = tuple[str, str | None, str]
 _Run = tuple[str, str, int, int, bool, int]  # topic, key, sender, time, MessagePack, how many

@@ -25,7 +25,7 @@ from broker.engines.memory import MemoryEngine
 from broker.engines.rows import encode
 from broker.engines.writer import Close, Post, Retry, Told, Write, Writer
 from broker.errors import Conflict
-from broker.plugin import Event
+from broker.event import Event
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import structlog
 from starlette.requests import Request
 
-from broker.errors import Closed, Rejected
+from broker.errors import Closed
 from broker.gateway import Refused
 from broker.namespace import Namespace
 from broker.transports.answers import refused_as
@@ -62,7 +62,4 @@ class Entrance:
         Raises:
             Rejected: ``bad_pattern``, ``unknown_topic``, ``namespace_not_here``.
         """
-        reach = self._port.router.reach(server)
-        if reach is None:
-            raise Rejected("unknown_server", "there is no such server")
-        return reach.subscribe(pattern)
+        return self._port.router.reach(server).subscribe(pattern)

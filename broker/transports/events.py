@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.choices import explained
 from broker.errors import Rejected
 from broker.gateway import EVENT_STREAM, Refused
 from broker.messages import Subscribe
@@ -128,7 +129,8 @@ def _wishes(request: Request) -> Wishes:
     try:
         return msgspec.convert(known, Wishes, strict=False)
     except msgspec.ValidationError as error:
-        raise unfit(field_of(error), str(error).partition(" - at")[0]) from None
+        why = explained(error, Wishes).partition(" - at")[0]
+        raise unfit(field_of(error), why) from None
 
 
 def _wanted(request: Request) -> Sequence[Wanted]:

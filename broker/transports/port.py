@@ -7,7 +7,6 @@ from broker.auth import Authenticator
 from broker.clock import Clock
 from broker.codec import Codec
 from broker.config import Config
-from broker.errors import Closed
 from broker.outbox import Wire
 from broker.router import Router
 from broker.scheduler import Scheduler
@@ -46,8 +45,6 @@ class Port:
             Closed: 4001 not authenticated, 4004 unknown server, 4009 bad identity.
         """
         reach = self.router.reach(wanted.server)
-        if reach is None:
-            raise Closed(4004)
         principal = self.authenticator.admit(peer)
         return Session(
             self.sessions,

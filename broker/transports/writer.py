@@ -22,6 +22,9 @@ PATIENCE = 2.0
 """How long a peer may take for its first pong, before it is taken for one that sends
 none, in seconds."""
 
+REASON_BYTES = 123
+"""How long the reason in a close frame may be."""
+
 
 class FrameWriter:
     """Writes one connection's frames, and counts what is under way.
@@ -146,7 +149,7 @@ class FrameWriter:
     def close(self, code: int, reason: str) -> None:
         """Say why, and send no more messages."""
         self.open = False
-        self._protocol.send_close(code, reason)
+        self._protocol.send_close(code, _fitting(reason))
         self.flush()
 
     def flush(self) -> None:
@@ -164,3 +167,11 @@ class FrameWriter:
                 self._transport.write_eof()
             else:
                 self._transport.close()
+
+
+def _fitting(reason: str) -> str:
+    """A reason, cut short where a close frame cannot hold it."""
+    data = reason.encode()
+    if len(data) <= REASON_BYTES:
+        return reason
+    return data[: REASON_BYTES - len("…".encode())].decode(errors="ignore") + "…"

@@ -127,6 +127,7 @@ async def test_publish_tells_which_line_failed(site: Any) -> None:
     code, _, err = await run("publish", "agent.chat.token", "--url", site.server(None), given=given)
     assert code == 1
     assert [told.split(": ")[1] for told in err.splitlines()] == ["line 2", "line 1", "line 3"]
+    assert "line 2: not JSON: Expecting value, at character 1: 'nonsense'" in err
 
 
 async def test_publish_stopped(site: Any) -> None:
@@ -166,11 +167,26 @@ async def test_over_tls(start: Any, identity: Any) -> None:
     assert "certificate" in err
 
 
-async def test_publish_what_is_no_json() -> None:
-    """That is wrong usage, and needs no broker to be found out."""
-    code, _, err = await run("publish", "a.b", '{"x"', "--url", "ws://127.0.0.1:1/ws")
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ('{"x"', "BODY is not JSON: Expecting ':' delimiter, at character 5: its end"),
+        ("{bad", "BODY is not JSON: Expecting property name enclosed in double quotes, "
+         "at character 2: 'bad'"),
+        ('["🙂", bad]', "BODY is not JSON: Expecting value, at character 7: 'bad]'"),
+        ("[1] 2", "BODY is not JSON: Extra data, at character 5: '2'"),
+        ("x" * 500, "at character 1: 'xxx"),
+        ("[" * 5000, "BODY is not JSON that can be read: it is nested too deeply"),
+        ("1e999", "BODY is not JSON that can be read: Number out of range"),
+    ],
+)  # fmt: skip
+async def test_publish_what_is_no_json(body: str, told: str) -> None:
+    """That is wrong usage, and needs no broker to be found out; it says where."""
+    code, _, err = await run("publish", "a.b", body, "--url", "ws://127.0.0.1:1/ws")
     assert code == 2
     assert one_line(err)
+    assert told in err
+    assert len(err) < 300
 
 
 # ------------------------------------------------------------------------ subscribe

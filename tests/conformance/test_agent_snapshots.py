@@ -1,5 +1,9 @@
 """What a page that opens late is told of a session."""
 
+import json
+
+import pytest
+
 from .agent import CHAT, TURN, completed, failed, started, token
 from .client import connect
 from .engines import both_engines
@@ -42,6 +46,27 @@ async def test_an_open_turn(site, codec):
             ("token", token(0, "Héllo 🙂", tokenCount=4)),
             ("toolCallStarted", {**CALL, "toolCallId": "d"}),
         ]
+
+
+@pytest.mark.parametrize(
+    "text", [" word", "schöne ", "漢字", "🙂🙃", 'x = "\\t";\n', "\x01"], ids=ascii
+)
+async def test_a_snapshot_is_not_much_larger_than_its_text(site, codec, text):
+    """At most 1.2 times and 1 KiB, in bytes of the encoding: JSON escapes what it has to, and
+    nothing else, however the publisher wrote it."""
+    escaped = json.dumps([
+        {"op": "publish", "id": 2 + n, "topic": TOKEN, "body": token(n, text)} for n in range(2000)
+    ]).encode()  # fmt: skip
+    whole = text * 2000
+    written = whole if codec == "msgpack" else json.dumps(whole, ensure_ascii=False)
+    async with connect(site.ws, "json") as peer, connect(site.ws, codec) as reader:
+        await peer.publish(START, started())
+        await peer.send_bytes(escaped)
+        await peer.acked(2001)
+        before = reader.bytes
+        events, _ = await reader.replay(CHAT + ">", key="s")
+        assert "".join(event["body"].get("token", "") for event in events) == whole
+        assert reader.bytes - before <= 1.2 * len(written.encode()) + 1024
 
 
 async def test_is_last_shows_in_a_snapshot(site):

@@ -71,6 +71,8 @@ async def test_an_unknown_server_closes_4004(site, codec):
         async with connect(site.server(name), codec, welcomed=False) as peer:
             assert await peer.close_code() == 4004
             assert not [m for m in peer.inbox if m["op"] == "welcome"]
+            told = f"unknown server {name!r}; there are: bas, chat"
+            assert peer.socket.close_reason == told
 
 
 async def test_a_strange_path_is_no_websocket(site):

@@ -67,6 +67,18 @@ async def test_wrong_types(peer, bystander):
     assert not await peer.barrier()
 
 
+async def test_what_is_none_of_the_choices(peer):
+    """`bad_message` names the field, and what may stand there."""
+    for field, choices in (
+        ("replay", "'history', 'none', 'snapshot'"), ("coalesce", "'auto', 'never'"),
+    ):  # fmt: skip
+        id = await peer.ask("subscribe", topic="agent.status", **{field: "some"})
+        error = await peer.next()
+        assert (error["code"], error["id"]) == ("bad_message", id)
+        assert f"'some' is none of {choices}" in error["message"]
+        assert f"$.{field}" in error["message"]
+
+
 async def test_unknown_ops(peer):
     """An unknown op is an error of its own, under its id."""
     for op in ("", "Ping", "pub", "welcome", "event", "x" * 5000, "🙂"):

@@ -171,6 +171,7 @@ async def test_other_methods_types_and_servers(http):
     assert answer.status_code == 406
     answer = await http.post("/publish/nope", json=ONE)
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_server")
+    assert answer.json()["message"] == "unknown server 'nope'; there are: bas, chat"
     answer = await http.post("/publish/chat", json=ONE)
     assert (answer.status_code, answer.json()["code"]) == (404, "namespace_not_here")
 

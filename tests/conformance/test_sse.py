@@ -304,6 +304,19 @@ async def test_what_cannot_be_asked_for(http, path, status, code, field):
     assert error.get("detail", {}).get("field") == field
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/events?topic=w&replay=all", "replay: 'all' is none of 'history', 'none', 'snapshot'"),
+        ("/events?topic=w&coalesce=maybe", "coalesce: 'maybe' is none of 'auto', 'never'"),
+        ("/events/nope?topic=w", "unknown server 'nope'; there are: bas, chat"),
+    ],
+)
+async def test_what_could_be_asked_for(http, path, message):
+    """What is none of several is answered with them."""
+    assert (await http.get(path)).json()["message"] == message
+
+
 async def test_other_methods_and_types(http):
     """405 for another method, 406 for another type."""
     assert (await http.post("/events?topic=workflow.x")).status_code == 405

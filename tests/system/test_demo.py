@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import sys
@@ -49,12 +50,30 @@ async def test_the_demo_answers_and_stops():
         assert topics[0] == "agent.chat.turnStarted"
         assert topics[-1] == "agent.chat.turnCompleted"
         assert {"agent.chat.toolCallStarted", "agent.chat.token"} <= set(topics)
+        answer = await asked_over_http(port)
+        assert '"action"' in answer, answer
+        assert answer.endswith("data: [DONE]\n\n"), answer
         demo.send_signal(signal.SIGINT)
         _, logged = await demo.communicate()
     assert demo.returncode == 0, logged.decode()
     assert b"Traceback" not in logged
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0, "something still listens"
+
+
+async def asked_over_http(port: int) -> str:
+    """What the README's question over HTTP, as printed but for the port, is answered."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    found = re.search(
+        r"^\$ (curl -N localhost:8080/strakly.*?)\n```", text, re.DOTALL | re.MULTILINE
+    )
+    assert found
+    curl = await asyncio.create_subprocess_shell(
+        found[1].replace(":8080/", f":{port}/"), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await curl.communicate()
+    assert curl.returncode == 0
+    return said.decode()
 
 
 async def question(url: str) -> list[str]:

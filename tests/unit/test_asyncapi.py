@@ -59,7 +59,7 @@ def refs(part):
 
 def test_nothing_is_left_out(told):
     """Every message of the protocol, every topic of the agents."""
-    assert set(told["channels"]["connection"]["messages"]) == CLIENT_OPS | BROKER_OPS
+    assert set(told["channels"]["connection"]["messages"]) == {*CLIENT_OPS, *BROKER_OPS}
     assert set(CHAT) | {"agent.status", "workflow.topic"} <= set(told["channels"])
 
 

@@ -56,7 +56,10 @@ def test_defaults_fill_in(tmp_path):
         ("[heartbeat]\ninterval = 0", "heartbeat.interval", ">= 0.01"),
         ("[heartbeat]\ninterval = inf", "heartbeat.interval", "<="),
         ("[heartbeat]\ninterval = nan", "heartbeat.interval", "0.01"),
-        ("[logging]\nlevel = 'loud'", "logging.level", "loud"),
+        (
+            "[logging]\nlevel = 'loud'", "logging.level",
+            "'loud' is none of 'debug', 'error', 'info', 'warning'",
+        ),
         ("[servers.x]\nnamespaces = [1]", "servers.x.namespaces[0]", "expected `str`"),
         ("[servers.x]\ncompression = true", "servers.x.namespaces", "is missing"),
         ("[servers.x]\nnamespaces = ['nope']", "servers.x.namespaces", "no namespace 'nope'"),
@@ -68,7 +71,23 @@ def test_defaults_fill_in(tmp_path):
             "[namespaces.w]\nplugin = 'open'\nqueue = {messages = 0}",
             "namespaces.w.queue.messages", ">= 1",
         ),
-        ("[namespaces.w]\nplugin = 'open'\nengine = 'paper'", "namespaces.w.engine", "paper"),
+        (
+            "[namespaces.w]\nplugin = 'open'\nengine = 'paper'", "namespaces.w.engine",
+            "'paper' is none of 'memory', 'sqlite'",
+        ),
+        (
+            "[namespaces.w]\nplugin = 'open'\nengine = 'sqlite'\nstorage = {sync = 'some'}",
+            "namespaces.w.storage.sync", "'some' is none of 'full', 'normal'",
+        ),
+        (
+            "[servers.x]\nnamespaces = ['w']\n"
+            "[namespaces.w]\nplugin = 'open'\noptions = {slow_reader = 'wait'}",
+            "namespaces.w.options.slow_reader", "'wait' is none of 'disconnect', 'latest'",
+        ),
+        (
+            "[limits]\nmax_message_bytes = 200000", "namespaces.agent.chat.max_body_bytes",
+            "262144 is more than limits.max_message_bytes, 200000: such a body could never come",
+        ),
     ],
 )  # fmt: skip
 def test_every_mistake_has_a_path_and_a_reason(tmp_path, more, where, why):
@@ -167,6 +186,13 @@ def test_the_environment_overrides(tmp_path):
 def test_a_wrong_variable_is_named(tmp_path, variable, value):
     """What the environment says wrongly is told under the variable's name."""
     assert mistake(tmp_path, GOOD, **{variable: value})[0] == variable
+
+
+def test_a_variable_that_is_none_of_the_choices(tmp_path):
+    """They are listed, as for the file."""
+    where, why = mistake(tmp_path, GOOD, EDGESTREAM_AUTH__ANONYMOUS="nobody")
+    assert where == "EDGESTREAM_AUTH__ANONYMOUS"
+    assert "'nobody' is none of 'everyone', 'loopback'" in why
 
 
 @pytest.mark.parametrize(
@@ -325,8 +351,8 @@ def test_storage_files_are_beside_the_configuration(tmp_path):
         ("sub/b.db", "sub", "b.storage.file", "Is a directory"),
         ("sub/b.db", "config.toml", "b.storage.file", "no SQLite database"),
         ('"sqlite"', '"memory"', "a.storage.file", 'is nothing without engine = "sqlite"'),
-        ('"sqlite"', '"postgres"', "a.engine", "invalid enum"),
-        ('file = "a.db"', 'file = "a.db"\nsync = "off"', "a.storage.sync", "invalid enum"),
+        ('"sqlite"', '"postgres"', "a.engine", "is none of 'memory', 'sqlite'"),
+        ('file = "a.db"', 'file = "a.db"\nsync = "off"', "a.storage.sync", "none of"),
     ],
 )
 def test_storage_that_cannot_be(tmp_path, old, new, where, why):

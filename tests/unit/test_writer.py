@@ -66,6 +66,18 @@ async def test_who_answers_no_pings_is_not_waited_for(made, may_write):
     await lifted(one, may_write)
 
 
+@pytest.mark.parametrize("reason", ["x" * 124, "🙂" * 31, "é" * 500])
+async def test_a_long_reason_is_cut(made, reason):
+    """A close frame holds 125 bytes; what it cannot hold is left out, and that shows."""
+    one = made()
+    one.close(4004, reason)
+    head, length, *_ = one._transport.data
+    told = one._transport.data[4 : 2 + length].decode()
+    assert (head, length <= 125) == (0x88, True)
+    assert told == reason[: len(told) - 1] + "…"
+    assert length > 120
+
+
 async def test_nobody_waits_once_it_is_over(made):
     """A connection that is lost leaves no timer that wakes it."""
     one = made()

@@ -13,8 +13,10 @@ from ..run import Run, broker, metrics
 LONG = {
     "EDGESTREAM_NAMESPACES__AGENT_CHAT__HISTORY__BYTES": str(1 << 30),
     "EDGESTREAM_NAMESPACES__AGENT_CHAT__HISTORY__EVENTS": "100000",
+    "EDGESTREAM_NAMESPACES__AGENT_CHAT__OPTIONS": "{compact_after = 3600.0}",
 }
-"""A history that holds all of it: then nobody may have a gap, however far behind."""
+"""A history that holds all of it, token by token: then nobody may have a gap, however far
+behind; and a storm may take longer than turns stay as they were said."""
 
 SPARED = 0.1
 """Which part of the connections is not cut at a byte."""
@@ -45,7 +47,7 @@ async def storm(run: Run) -> None:
                     await speak(client, session, f"{session}.{n}", tokens, own, said[session])
 
         async def gust() -> None:
-            for _ in range(run.size(2, 10)):
+            for _ in range(run.size(2, 16)):
                 await asyncio.sleep(chance.uniform(0.1, 0.6))
                 reading.cut_all()
 
