@@ -80,7 +80,10 @@ def test_what_was_left_out_before_a_subscription_is_not_counted():
     say(reader.source, publisher, *[publish("workflow.a", n, key="k") for n in range(5, 8)])
     reader.drain()
     told = [m for m in reader.wire.messages if m["topic"] == "workflow.a"]
-    assert [(m["op"], m.get("count", m.get("body"))) for m in told] == [("dropped", 2), ("event", 7)]
+    assert [(m["op"], m.get("count", m.get("body"))) for m in told] == [
+        ("dropped", 2),
+        ("event", 7),
+    ]
 
 
 def test_only_who_refuses_merging_has_to_keep_up():
