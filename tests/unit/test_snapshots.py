@@ -89,7 +89,7 @@ def test_streams_that_change_while_it_is_told(seed):
     assert turns > 10
     assert not reader.wire.closed
     assert reader.queue.live
-    assert not reader.queue._covered
+    assert not reader.queue._wishes._covers
 
 
 def test_another_subscription_misses_nothing():
