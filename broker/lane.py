@@ -98,6 +98,9 @@ class Wanted(Protocol):
     def want(self, event: Event) -> bool:
         """Whether one of them is for this event."""
 
+    def told(self, key: str) -> int:
+        """The position up to which none of them wants anything more of a stream."""
+
     def forbid_merging(self, event: Event) -> bool:
         """Whether one that is for this event wants each alone."""
 
@@ -177,7 +180,7 @@ class Positions:
         room = limit
         while room > 0 and self._positions and self._source.may_read:
             key = next(iter(self._positions))
-            after = self._positions.pop(key)
+            after = max(self._positions.pop(key), self._wanted.told(key))
             read, reached = read_some(self._source, key, after)
             wanted = self._merge([event for event in read if self._wanted.want(event)])
             for index, event in enumerate(wanted):

@@ -87,6 +87,14 @@ class Wishes:
         """See `add`."""
         return self._covers.get(subscription)
 
+    def told(self, key: str) -> int:
+        """The position up to which replays have told a stream to everybody here."""
+        covers = self._covers
+        if not covers:
+            return 0
+        wishes = chain(self._by_key.get(key, ()), self._every_key)
+        return min([covers[w].get(key, 0) if w in covers else 0 for w in wishes], default=0)
+
     def caught_up(self) -> None:
         """Everything up to now has been told."""
         self._covers.clear()

@@ -17,7 +17,10 @@ class Chat:
     """A namespace with an open turn in each of many sessions, and their publisher."""
 
     def __init__(self):
-        self.target = namespace(ChatPlugin("agent.chat", ChatOptions(stall=10_000)), None, Timers())
+        self.timers = Timers()
+        plugin = ChatPlugin("agent.chat", ChatOptions(stall=10_000))
+        self.target = namespace(plugin, None, self.timers)
+        self.target.upkeep.start()
         self.publisher = FakePublisher()
         self.target.leases.join(self.publisher)
         self.said = {}
@@ -139,3 +142,25 @@ def test_it_takes_little_time_at_once():
         most = max(most, len(looked_at) - before)
     assert len(looked_at) == len(SESSIONS)
     assert most < 40
+
+
+def test_what_a_snapshot_told_is_compacted_with_what_follows():
+    """An event that says both would say some of it twice: who is that late is told to come back."""
+    chat = Chat()
+    key = SESSIONS[-1]
+    chat.say(key, "toolCallStarted", toolName="x", toolCallId="c", arguments={})
+    reader, account = Reader(chat.target), Account()
+    reader.subscribe(CHAT + ">", None, replay=True)
+    reader.flush()
+    for _ in range(5):
+        chat.write(key)
+    while not any(m["op"] == "replayed" for m in reader.wire.messages):
+        reader.flush()
+    reader.wire.writable = False
+    for _ in range(5):
+        chat.write(key)
+    chat.say(key, "error", code="x", message="y", retryable=False)
+    chat.timers.pass_(200)
+    messages = [m for m in reader.told() if m["op"] == "event"]
+    account.take(m for m in messages if m["topic"] in (CHAT + "turnStarted", CHAT + "token"))
+    assert reader.wire.closed == [4108]
