@@ -69,6 +69,8 @@ class Plugin(Generic[State]):
         closing: the topics of events with which something ends, of which the events before it
             can be compacted (`settled`), `compact_after` ms later; None for never.
         parts: the topics of events that `told` speaks of.
+        whole: the topics of events that say again what came in parts: their bodies may be as
+            large as a message, whatever `max_body_bytes` is.
         started: when it began to be told who is connected, in Unix ms.
         retained: its last events are its state, so that a subscription without
             ``replay`` gets a snapshot as well.
@@ -82,6 +84,7 @@ class Plugin(Generic[State]):
     addressed: ClassVar[frozenset[str]] = frozenset()
     closing: ClassVar[frozenset[str]] = frozenset()
     parts: ClassVar[frozenset[str]] = frozenset()
+    whole: ClassVar[frozenset[str]] = frozenset()
     work: ClassVar[frozenset[str]] = frozenset()
     settling: ClassVar[frozenset[str]] = frozenset()
     compact_after: int | None = None

@@ -22,7 +22,7 @@ from plugins.agent.endpoints import endpoints
 from plugins.agent.gateway import ChatGateway, mounts
 from plugins.agent.leases import TurnLeases
 from plugins.agent.merging import merge_tokens
-from plugins.agent.messages import CHAT, PREFIX
+from plugins.agent.messages import CHAT, NAMESPACE, PREFIX
 from plugins.agent.options import ChatOptions
 from plugins.agent.presence import Presence
 from plugins.agent.recordings import Recordings
@@ -38,11 +38,12 @@ class ChatPlugin(Plugin[sessions.Session]):
     addressed = frozenset({PREFIX + "cancel"})
     closing = turns.CLOSING
     parts = frozenset({PREFIX + "token"})
+    whole = frozenset({PREFIX + "turnCompleted"})
     work = questions.WORK
     settling = questions.SETTLING
 
     def __init__(self, namespace: str, options: ChatOptions) -> None:
-        if namespace != PREFIX.rstrip("."):
+        if namespace != NAMESPACE:
             raise ConfigError(f"namespaces.{namespace}", f"this plugin's topics are {PREFIX}*")
         super().__init__(namespace, options)
         self.compact_after = int(options.compact_after * 1000)

@@ -149,7 +149,8 @@ class Status(Struct, forbid_unknown_fields=True):
     activeTurns: Count | UnsetType = UNSET
 
 
-PREFIX = "agent.chat."
+NAMESPACE = "agent.chat"
+PREFIX = NAMESPACE + "."
 
 CHAT: dict[str, type[Body]] = {
     PREFIX + "turnStarted": TurnStarted,
