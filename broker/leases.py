@@ -137,9 +137,8 @@ class Leases:
             return
         try:
             events = list(self._plugin.expire(stream.head, now))
+            if events:
+                self._say(key, events)
         except Exception:  # the other streams must go on, whatever this is
-            log.exception("plugin failed")
-            return
-        if events:
-            self._say(key, events)
+            log.exception("plugin failed", namespace=self._plugin.namespace, key=key)
         self.postpone([key])

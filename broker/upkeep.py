@@ -10,12 +10,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import structlog
+
 from broker.clock import CallLater, Clock
 from broker.engines.base import Engine
 from broker.event import Event
 from broker.plugin import Plugin
 from broker.retained import Retained
 from broker.streams import Stream, Streams
+
+log = structlog.get_logger(__name__)
 
 PERIOD = 1.0
 PAUSE = 0.002
@@ -50,6 +54,7 @@ class Upkeep:
         self._call_later = call_later
         self._closed: deque[tuple[int, str]] = deque()  # when, and of which stream
         self._compacting: Iterator[int] | None = None
+        self._key = ""
 
     def begin(self) -> None:
         """Everything that was stored may be compacted, and let go of."""
@@ -59,8 +64,11 @@ class Upkeep:
 
     def start(self) -> None:
         """Do it from now on."""
-        delay = PAUSE if self.some() else PERIOD
-        self._call_later(delay, self.start)
+        delay = PERIOD
+        try:
+            delay = PAUSE if self.some() else PERIOD
+        finally:
+            self._call_later(delay, self.start)
 
     def closed(self, key: str) -> None:
         """Something has ended in a stream."""
@@ -84,7 +92,12 @@ class Upkeep:
                     return False
                 _, key = self._closed.popleft()
                 self._compacting = self._compact(key, now - after)
-            looked_at = next(self._compacting, None)
+                self._key = key
+            try:
+                looked_at = next(self._compacting, None)
+            except Exception:  # the other streams must go on, whatever this is
+                log.exception("compaction failed", namespace=self._plugin.namespace, key=self._key)
+                looked_at = None
             if looked_at is None:
                 self._compacting = None
             left -= looked_at or 1

@@ -25,7 +25,7 @@ from msgspec import UNSET
 
 from broker.plugin import BROKER, Duplicate, ErrorInfo, Event, Rejected, Sender
 from plugins.agent import questions
-from plugins.agent.messages import PREFIX, Token, ToolCallCompleted, ToolCallStarted
+from plugins.agent.messages import MAX_INT, PREFIX, Token, ToolCallCompleted, ToolCallStarted
 from plugins.agent.sessions import Session, Turn
 
 REMEMBERED_TURNS = 256
@@ -84,14 +84,19 @@ def add_next_token(session: Session, event: Event) -> bool:
     if type(body) is not Token:
         return False
     turn = session.turns.get(body.turnId)
+    index: int = body.tokenIndex
+    following: int = index + (1 if body.tokenCount is UNSET else body.tokenCount)
     if (
         turn is None
-        or turn.next_index != body.tokenIndex
+        or turn.next_index != index
+        or following >= MAX_INT
         or turn.ending is not None
         or not (turn.owner is event.sender or turn.owner.is_same(event.sender))
     ):
         return False
-    _token(turn, event)
+    turn.write(body.token)
+    turn.next_index = following
+    turn.is_last = body.isLast
     turn.seen = event.time
     return True
 
@@ -134,6 +139,9 @@ def validate(session: Session, event: Event, away: Callable[[Sender], bool]) -> 
             f"the next token of turn {turn_id!r} is {turn.next_index}, not {body.tokenIndex}",
             {"expected": turn.next_index},
         )
+    if type(body) is Token and body.tokenIndex + body.count >= MAX_INT:  # the broker's own is last
+        why = f"a turn has fewer than {MAX_INT} tokens"
+        raise Rejected("bad_body", why, {"path": "$.tokenIndex"})
 
 
 def _may_take_over(turn: Turn, sender: Sender, away: Callable[[Sender], bool]) -> bool:
@@ -207,17 +215,13 @@ def _token_repeats(turn: Turn, body: Token) -> bool:
 
 def _token(turn: Turn, event: Event) -> None:
     body: Token = event.body
-    turn.write(body.token)
-    turn.next_index += 1 if body.tokenCount is UNSET else body.tokenCount
-    turn.is_last = body.isLast
-
-
-def _any_token(turn: Turn, event: Event) -> None:
     if event.sender is BROKER:
         turn.is_last = True  # it ends the text, and takes no index from its publisher
         turn.write("")
-    elif event.body.tokenIndex == turn.next_index:  # or it is folded again
-        _token(turn, event)
+    elif body.tokenIndex == turn.next_index:  # or it is folded again
+        turn.write(body.token)
+        turn.next_index += body.count
+        turn.is_last = body.isLast
 
 
 def _tool_start_repeats(turn: Turn, body: ToolCallStarted) -> bool:
@@ -282,7 +286,7 @@ RULES: dict[str, Rule] = {
     for topic, rule in {
         # topic               the turn        owned   named by          what it changes
         "turnStarted": Rule(NEW, False, None, None),
-        "token": Rule(OPEN, True, _token_repeats, _any_token),
+        "token": Rule(OPEN, True, _token_repeats, _token),
         "toolCallStarted": Rule(OPEN, True, _tool_start_repeats, _tool_start),
         "toolCallCompleted": Rule(OPEN, True, _tool_end_repeats, _tool_end),
         "turnCompleted": Rule(OPEN, True, _end_repeats, _complete, ends=True),

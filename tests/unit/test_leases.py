@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from broker.plugin import Sender
 from plugins.agent.chat import ChatPlugin
@@ -245,3 +246,51 @@ def test_an_agent_is_offline_when_its_last_connection_is_lost():
     assert words() == ["online", "online", "offline"]
     timers.pass_(1000)
     assert len(words()) == 3
+
+
+@pytest.mark.parametrize("tokens", [[(0, 2**63 - 1)], [(0, 2**63 - 2), (2**63 - 2, None)]])
+def test_a_turn_has_no_more_tokens_than_can_be_counted(tokens):
+    """The broker's own last one has its index as well: whatever is merged fits its type."""
+    chat = Chat()
+    owner = chat.connect("c1")
+    chat.say(owner, START)
+    for index, count in tokens:
+        body = {**TURN, "token": "x", "tokenIndex": index, "isLast": False}
+        more = {} if count is None else {"tokenCount": count}
+        chat.say(owner, publish("agent.chat.token", body | more, 1))
+    assert owner.errors == [(1, "bad_body")]
+    chat.say(owner, CANCEL)
+    chat.timers.pass_(11)
+    streams, engine = chat.target.streams, chat.target.engine
+    events = engine.read("s", engine.floor("s"), 100)
+    for event in events:
+        streams.decode(event)
+    merged = chat.target.plugin.merge(events)
+    for event in merged:
+        msgspec.convert(msgspec.to_builtins(event.body), type(event.body))
+    assert chat.told()[-1] == ("turnCompleted", "cancelled")
+
+
+def test_a_stream_that_fails_when_it_is_due_holds_up_no_other():
+    """The others' turns end in time; it is tried again, and logged by its name."""
+    chat = Chat()
+    owner = chat.connect("c1")
+    for session in ("broken", "s"):
+        chat.say(owner, publish("agent.chat.turnStarted", {**TURN, "sessionId": session}))
+    plugin, broken = chat.target.plugin, chat.target.streams["broken"].head
+    expire = plugin.expire
+
+    def fails(state, now):
+        if state is broken:
+            raise ValueError("broken")
+        return expire(state, now)
+
+    plugin.expire = fails
+    chat.leases.leave(owner)
+    with capture_logs() as logs:
+        chat.timers.pass_(11.5)
+    assert chat.told()[-1] == ("error", "publisher_lost")
+    assert {(log["event"], log["key"]) for log in logs} == {("plugin failed", "broken")}
+    plugin.expire = expire
+    chat.timers.pass_(2)
+    assert not broken.open_turns()
