@@ -35,6 +35,7 @@ COMPILED = [
     "broker/transports/websocket.py",
     "broker/transports/writer.py",
     "plugins/agent/merging.py",
+    "plugins/agent/rules.py",
     "plugins/agent/sessions.py",
     "plugins/agent/turns.py",
 ]

@@ -9,7 +9,7 @@ from plugins.agent.chat import ChatPlugin
 from plugins.agent.options import ChatOptions
 from plugins.agent.status import StatusOptions, StatusPlugin
 
-from .fakes import FakePublisher, Timers, namespace, publish, say
+from .fakes import FakePublisher, LateEngine, Timers, namespace, publish, say
 
 TURN = {"sessionId": "s", "turnId": "t", "agentId": "a"}
 START = publish("agent.chat.turnStarted", {**TURN, "messageId": "m"})
@@ -29,10 +29,10 @@ def tool(name, **more):
 class Chat:
     """The namespace `agent.chat` on a clock that is moved by hand."""
 
-    def __init__(self):
+    def __init__(self, engine=None):
         self.timers = Timers()
         plugin = ChatPlugin("agent.chat", ChatOptions())
-        self.target = namespace(plugin, timers=self.timers)
+        self.target = namespace(plugin, engine, self.timers)
         self.leases = self.target.leases
 
     def connect(self, name, client=None):
@@ -294,3 +294,59 @@ def test_a_stream_that_fails_when_it_is_due_holds_up_no_other():
     plugin.expire = expire
     chat.timers.pass_(2)
     assert not broken.open_turns()
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+@pytest.mark.parametrize("engine", [None, LateEngine], ids=["at once", "later"])
+def test_a_cancel_is_for_who_took_the_turn_over_by_a_repeat(engine, comes_back):
+    """Which is not stored: also where what is stored says that the turn is another's."""
+    chat = Chat(engine and engine())
+    commit = (lambda count: None) if engine is None else chat.target.engine.commit
+    first, user = chat.connect("c1"), chat.connect("user")
+    chat.say(first, START, token(0))
+    commit(9)
+    chat.leases.leave(first)
+    second = chat.connect("c2", "secret")
+    chat.say(second, token(0, 1))
+    if comes_back:
+        chat.leases.leave(second)
+    chat.say(user, CANCEL)
+    commit(9)
+    if comes_back:
+        assert second.told == []
+        second = chat.connect("c3", "secret")
+    assert [told["topic"] for told in second.told] == ["agent.chat.cancel"]
+
+
+def test_of_what_could_not_be_stored_nobody_is_the_owner():
+    """Or work would go by turns that never were."""
+    chat = Chat(LateEngine())
+    plugin, engine = chat.target.plugin, chat.target.engine
+    one, two = chat.connect("c1"), chat.connect("c2", "secret")
+    chat.say(one, START, token(0))
+    engine.commit(9)
+    chat.say(one, publish("agent.chat.turnStarted", {**TURN, "turnId": "u"}))
+    chat.say(two, publish("agent.chat.turnStarted", {**TURN, "turnId": "v"}))
+    chat.leases.leave(one)
+    chat.say(two, token(1))
+    assert [plugin.load(each.sender) for each in (one, two)] == [1, 2]
+    engine.fail()
+    assert [plugin.load(each.sender) for each in (one, two)] == [1, 0]
+    assert len(plugin._presence._streams) == 1
+    chat.timers.pass_(11)
+    engine.commit(9)
+    assert chat.told()[-1] == ("error", "publisher_lost")
+
+
+def test_who_could_not_be_attached_is_not():
+    """The agent has nobody, and there is nothing to say when the connection is lost."""
+    timers, engine = Timers(), LateEngine()
+    target = namespace(StatusPlugin("agent.status", StatusOptions()), engine, timers)
+    one = FakePublisher()
+    target.leases.join(one)
+    say(target, one, publish("agent.status", {"agentId": "a", "status": "online"}, 1))
+    engine.fail()
+    assert not target.plugin._presence._streams
+    target.leases.leave(one)
+    timers.pass_(100)
+    assert not engine.waiting

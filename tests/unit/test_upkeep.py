@@ -286,8 +286,8 @@ def test_whatever_fails_it_goes_on_later():
     """As an engine may: the next time is set before anything can be wrong."""
     chat = Chat()
     upkeep = chat.target.upkeep
-    upkeep.some = Mock(side_effect=OSError)
-    with pytest.raises(OSError):
+    upkeep.some = Mock(side_effect=OSError("broken"))
+    with pytest.raises(OSError, match="broken"):
         chat.timers.pass_(2)
     del upkeep.some
     chat.start()
