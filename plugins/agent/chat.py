@@ -76,8 +76,8 @@ class ChatPlugin(Plugin[sessions.Session]):
     def validate(self, head: sessions.Session, event: Event) -> None:
         turns.validate(head, event, self._away)
         if event.topic in self.work:
-            full = len(head.untaken or ()) >= questions.MOST
-            if full or not self.attended(event.topic, event.key):
+            questions.limit(head)
+            if not self.attended(event.topic, event.key):
                 raise Unattended(event.topic, event.key)
 
     def apply(self, state: sessions.Session, event: Event) -> None:

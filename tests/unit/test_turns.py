@@ -258,3 +258,19 @@ def test_a_long_text_is_shown_in_pieces():
     assert [told.body for told in sessions.snapshot(again)] == [
         told.body for told in sessions.snapshot(session)
     ]
+
+
+def test_two_turns_may_answer_one_message():
+    """A worker that was slow to begin, and the one that had the message next: the first takes
+    it up, both can be told, each by its own name."""
+    session = sessions.Session()
+    body = {"sessionId": "s", "messageId": "m", "text": "hi"}
+    question = CHAT[PREFIX + "userMessage"](**body)
+    turns.apply(session, Event.of(PREFIX + "userMessage", "s", question, 0, SENDERS[0]))
+    for turn, sender in (("t", SENDERS[3]), ("u", SENDERS[4])):
+        started = CHAT[PREFIX + "turnStarted"]("s", turn, "a", "m")
+        event = Event.of(PREFIX + "turnStarted", "s", started, 0, sender)
+        assert answer(session, event) == ("", None)
+        turns.apply(session, event)
+        assert session.untaken is None
+    assert [told[1] for told in seen(sessions.snapshot(session))] == ["t", "u"]
