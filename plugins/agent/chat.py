@@ -90,9 +90,7 @@ class ChatPlugin(Plugin[sessions.Session]):
         turns.take_over(head, event, self._away)
         self._note(head, event, before)
 
-    def rebuilt(
-        self, key: str, lost: sessions.Session, head: sessions.Session, now: int
-    ) -> None:
+    def rebuilt(self, key: str, lost: sessions.Session, head: sessions.Session, now: int) -> None:
         for turn in lost.open_turns():
             self._depend(key, head, turn.owner)
         for turn in head.open_turns():
