@@ -11,7 +11,17 @@ from fnmatch import fnmatchcase
 from msgspec import Struct
 
 from bench.report import Row
-from bench.scenarios import engines, fanout, flood, noisy, resume, scaling, sessions, slow
+from bench.scenarios import (
+    engines,
+    fanout,
+    flood,
+    noisy,
+    resume,
+    scaling,
+    sessions,
+    slow,
+    sse,
+)
 from bench.slow import figures
 from bench.tables import aligned
 
@@ -169,7 +179,9 @@ CPU = "cpu µs/token"
 
 
 def _all() -> list[Bar]:
-    return [*_flood(), *_noisy(), *_sessions(), *_others(), *_engines(), *_resume()]
+    return [
+        *_flood(), *_noisy(), *_sessions(), *_others(), *_server_sent(), *_engines(), *_resume(),
+    ]  # fmt: skip
 
 
 def _flood() -> Iterator[Bar]:
@@ -216,6 +228,14 @@ def _others() -> Iterator[Bar]:
     for how in SHAPES:
         name = f"{scenario}, {how}: CPU a token of most sessions to that of few"
         yield name, _versus(scenario, f"* sessions, {how}", CPU, 1.2)
+
+
+def _server_sent() -> Iterator[Bar]:
+    scenario = sse.SERVER_SENT.name
+    for how in sse.LOADS:
+        name, load = f"{scenario}, {how}: CPU a token", f"{how}, {sse.SSE}"
+        yield f"{name} to WebSocket's", _versus(scenario, load, CPU, 1.5)
+        yield f"{name} to FastAPI's", _per(scenario, load, CPU, 0.5, "fastapi")
 
 
 def _engines() -> Iterator[Bar]:

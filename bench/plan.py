@@ -20,6 +20,7 @@ class Part(Struct, frozen=True, kw_only=True):
         batch: publishes in one message, if more than one then as an array.
         subscribe: a connection for each session, one for all, or none.
         fan: subscribers of each session, where each has a connection of its own.
+        sse: whether those read server-sent events, instead of a WebSocket.
         watch: sessions of another part that the one connection also subscribes to.
         keyed: whether a publish names its key.
         turns: whether a session begins with a turnStarted, where the system knows turns.
@@ -41,6 +42,7 @@ class Part(Struct, frozen=True, kw_only=True):
     acks: bool = False
     subscribe: Literal["each", "one", "none"] = "each"
     fan: int = 1
+    sse: bool = False
     watch: int = 0
     topic: str = "agent.chat.token"
     prefix: str = "s"

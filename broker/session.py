@@ -103,9 +103,9 @@ class Session:
         self._ties = Ties(self, reach, self.outbox)
         shared.live.add(self)
         shared.opened += 1
+        self.outbox.reply(shared.welcome(self, reach.namespaces))
         if client is not None:
             self._identify(client)
-        self.outbox.reply(shared.welcome(self, reach.namespaces))
 
     @property
     def name(self) -> str:

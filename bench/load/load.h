@@ -54,7 +54,9 @@ struct sub {
 
 struct conn {
     int fd;
-    bool open, blocked, reading;
+    bool open, blocked;
+    bool events, headed; /* an event stream, and its response's head has come */
+    size_t chunk;        /* how much of the response's chunk is to come */
     struct bytes out;  /* from `gone` on: not taken by the socket yet */
     size_t gone;
     struct bytes rest;  /* an incomplete frame */
@@ -90,7 +92,7 @@ struct options {
     int port, publishers, fan, batch, rollup, buffer, core;
     uint32_t sessions, watch, window;
     double rate, seconds, warmup, drain;
-    bool acks, keyed, turns, yields;
+    bool acks, keyed, sse, turns, yields;
     size_t read, chunk;
     char path[64], topic[64], prefix[4], watch_topic[64], watch_prefix[4], subscribe[8];
     const struct protocol *protocol;
@@ -125,11 +127,16 @@ uint64_t now_ns(void);
 /* wire.c: sockets and frames */
 void listen_to_input(void);
 struct conn *open_conn(const char *path);
+struct conn *open_reader(void); /* of its subscriptions, as `sse` says */
 void frame(struct conn *conn, int opcode, const char *payload, size_t length);
 void message(struct conn *conn, const struct bytes *payload);
 void flush(struct conn *conn);
 void lost(struct conn *conn, const char *why);
 int pump(int64_t wait_ns); /* wait, read and write; whether the standard input can be read */
+
+/* sse.c */
+void ask_for_events(struct conn *conn, const struct stream *stream);
+const char *event_stream(struct conn *conn, const char *at, const char *end);
 
 /* json.c */
 const char *object(struct conn *conn, const char *at, const char *end, const char *op);

@@ -48,8 +48,8 @@ static void set(const char *name, const char *value) {
         {"rate", &options.rate}, {"seconds", &options.seconds}, {"warmup", &options.warmup},
         {"drain", &options.drain}};
     const struct { const char *name; bool *to; } bools[] = {
-        {"acks", &options.acks}, {"keyed", &options.keyed}, {"turns", &options.turns},
-        {"yields", &options.yields}};
+        {"acks", &options.acks}, {"keyed", &options.keyed}, {"sse", &options.sse},
+        {"turns", &options.turns}, {"yields", &options.yields}};
     const struct { const char *name; size_t *to; } sizes[] = {
         {"read", &options.read}, {"chunk", &options.chunk}};
     const struct { const char *name; char *to; size_t room; } texts[] = {
@@ -151,7 +151,7 @@ static void open_all(void) {
         conn->stream_count = (count - n + step - 1) / step;
     }
     for (uint32_t n = 0; each && n < count * (uint32_t)options.fan; n++)
-        add_places(open_conn(options.path), own + n % count, 1);
+        add_places(open_reader(), own + n % count, 1);
     if (one) {
         struct conn *conn = open_conn(options.path);
         add_places(conn, own, count);
@@ -166,7 +166,8 @@ static void open_all(void) {
 static void subscribe_all(void) {
     for (int n = 0; n < conn_count; n++) {
         for (uint32_t at = 0; at < conns[n].sub_count; at++)
-            options.protocol->subscribe(&conns[n], conns[n].subs[at].stream);
+            (conns[n].events ? ask_for_events : options.protocol->subscribe)(
+                &conns[n], conns[n].subs[at].stream);
         flush(&conns[n]);
     }
     await_step(all_standing, "subscribed");

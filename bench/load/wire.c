@@ -88,20 +88,36 @@ static const char *shake_hands(struct conn *conn, const char *path) {
     return NULL;
 }
 
-struct conn *open_conn(const char *path) {
+/* A connection over which `path` is asked to upgrade; NULL: none that does. */
+static struct conn *new_conn(const char *path) {
     struct conn *conn = &conns[conn_count++];
     conn->fd = connected();
     if (conn->fd < 0) {
         problem("no connection: %s", strerror(errno));
         return conn;
     }
-    const char *why = shake_hands(conn, path);
+    const char *why = path ? shake_hands(conn, path) : NULL;
     if (why) {
         lost(conn, why);
         return conn;
     }
     fcntl(conn->fd, F_SETFL, O_NONBLOCK);
     watch(conn->fd, EPOLLIN, conn);
+    return conn;
+}
+
+struct conn *open_reader(void) {
+    if (!options.sse)
+        return open_conn(options.path);
+    struct conn *conn = new_conn(NULL);
+    conn->events = conn->open = true;
+    return conn;
+}
+
+struct conn *open_conn(const char *path) {
+    struct conn *conn = new_conn(path);
+    if (conn->fd < 0)
+        return conn;
     const char *hello = options.protocol->hello;
     conn->open = !hello;
     if (hello)
@@ -224,7 +240,7 @@ static void receive(struct conn *conn) {
     }
     arrived = now_ns();
     const char *end = in.at + in.used + got;
-    keep(&conn->rest, frames(conn, in.at, end), end);
+    keep(&conn->rest, (conn->events ? event_stream : frames)(conn, in.at, end), end);
 }
 
 int pump(int64_t wait_ns) {

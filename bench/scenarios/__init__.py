@@ -1,7 +1,18 @@
 """The scenarios; a new one is a module with a `Scenario`, and one more entry here."""
 
 from bench.scenario import Scenario
-from bench.scenarios import engines, fanout, flood, idle, noisy, resume, scaling, sessions, slow
+from bench.scenarios import (
+    engines,
+    fanout,
+    flood,
+    idle,
+    noisy,
+    resume,
+    scaling,
+    sessions,
+    slow,
+    sse,
+)
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
@@ -12,6 +23,7 @@ SCENARIOS: dict[str, Scenario] = {
         slow.SLOW,
         fanout.FAN_OUT,
         scaling.SCALING,
+        sse.SERVER_SENT,
         idle.IDLE,
         engines.ENGINES,
         resume.RESUME,

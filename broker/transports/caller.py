@@ -9,15 +9,18 @@ from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 import structlog
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import Raw
 
 from broker.codec import JSON
-from broker.errors import ERRORS
 from broker.messages import Error, Publish, Subscribe
+from broker.transports import told as read
+from broker.transports.batch import Batch
 from broker.transports.handshake import Target
 from broker.transports.heartbeat import Pulse
 from broker.transports.port import Port
 from broker.transports.streaming import HttpConnection
+from broker.transports.told import Told
+from broker.transports.unsent import hold_little
 
 log = structlog.get_logger(__name__)
 
@@ -26,24 +29,6 @@ ROOM = 16 << 10
 
 HEARTBEAT = b": heartbeat\n\n"
 """What a stream says that has said nothing for a while. It is a comment."""
-
-
-class Told(Struct, gc=False):
-    """What any message of the broker may have: see `broker.messages`."""
-
-    op: str
-    id: int = 0
-    topic: str = ""
-    key: str = ""
-    cursor: str = ""
-    sub: int = 0
-    time: int = 0
-    body: Raw | UnsetType = UNSET
-
-
-_told = JSON.decoder(Told).decode
-_each = JSON.decoder(list[Raw]).decode
-_error = JSON.decoder(Error).decode
 
 
 class Render(Protocol):
@@ -56,49 +41,11 @@ class Render(Protocol):
     def begin(self) -> bytes:
         """What the body begins with."""
 
+    def event(self, told: Told, raw: bytes | Raw) -> bytes:
+        """One event, which came as `raw`: zero or more whole events of the response's."""
+
     def message(self, told: Told, raw: bytes | Raw) -> bytes:
-        """One message of the broker's, which came as `raw`: zero or more whole events."""
-
-
-class Batch:
-    """Publishes of one request, until all of them are answered.
-
-    Attributes:
-        settled: is set then.
-    """
-
-    def __init__(self, first: int, last: int) -> None:
-        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._next = first
-        self._ids = range(first, last + 1)
-        self._errors: dict[int, Error] = {}
-
-    def accept(self, upto: int) -> None:
-        """Accepted are all up to this id, but for those that were refused."""
-        self._next = max(self._next, upto + 1)
-        self._look()
-
-    def refuse(self, error: Error) -> None:
-        if isinstance(error.id, int):
-            self._errors[error.id] = error
-            self._look()
-
-    def give_up(self, code: str, message: str) -> None:
-        """Nothing more is going to be answered."""
-        for id in range(self._next, self._ids.stop):
-            self._errors.setdefault(id, Error(code, message, ERRORS[code].retryable, id))
-        self._look()
-
-    @property
-    def answers(self) -> list[Error | None]:
-        """What each was answered: None where it was accepted."""
-        return [self._errors.get(id) for id in self._ids]
-
-    def _look(self) -> None:
-        while self._next in self._errors:
-            self._next += 1
-        if self._next >= self._ids.stop and not self.settled.done():
-            self.settled.set_result(None)
+        """Likewise, of any other message of the broker's."""
 
 
 class Caller:
@@ -133,7 +80,8 @@ class Caller:
         self._batch: Batch | None = None
         self._early: list[tuple[Told, bytes | Raw]] = []
         self._render: Render | None = None
-        self._streams = False
+        self._chunked = True
+        self._transport: asyncio.Transport | None = None  # once it streams
         self._closed = False
         wanted = Target(server, client, beside=True)
         self.session = port.admit(self, JSON, wanted, connection.peer)
@@ -183,8 +131,9 @@ class Caller:
     def stream(self) -> None:
         """The response's head is written: now its body, as things come."""
         assert self._render is not None
-        self._streams = True
-        self._connection.hold_little()
+        hold_little(self._connection.transport)
+        self._chunked = self._connection.chunked
+        self._transport = self._connection.transport
         self._port.beats.add(self)
         early = [self._render.message(told, raw) for told, raw in self._early]
         self._early.clear()
@@ -213,29 +162,31 @@ class Caller:
 
     def send(self, payload: bytes) -> None:
         if payload.startswith(b"["):
-            self.say(b"".join([self._take(raw) for raw in _each(payload)]))
+            self.say(b"".join([self._take(raw) for raw in read.each(payload)]))
         else:
             self.say(self._take(payload))
 
     def _take(self, raw: bytes | Raw) -> bytes:
-        told = _told(raw)
+        told = read.told(raw)
         render = self._render
         if told.op == "event":
-            return b"" if render is None or render.ended else render.message(told, raw)
+            return b"" if render is None or render.ended else render.event(told, raw)
         if told.op == "ack" and self._batch is not None:
             self._batch.accept(told.id)
         elif told.op == "error" and self._batch is not None:
-            self._batch.refuse(_error(raw))
-        elif told.op == "subscribed" and not self._streams:
+            self._batch.refuse(read.error(raw))
+        elif told.op == "subscribed" and self._transport is None:
             self._early.append((told, raw))
         elif render is not None and not render.ended:
             return render.message(told, raw)
         return b""
 
     def _write(self, data: bytes) -> None:
-        if data and self._streams and self.open and not self.gone:
+        """Some of the response's body, in one write."""
+        transport = self._transport
+        if data and transport is not None and self.open and not transport.is_closing():
             self.spoke = True
-            self._connection.write_chunk(data)
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def _finish(self) -> None:
         if not self.done.done():

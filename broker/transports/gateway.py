@@ -12,10 +12,11 @@ from broker.errors import CLOSES
 from broker.gateway import Follower, Refused
 from broker.messages import Error, Goodbye, Publish, Subscribe
 from broker.namespace import Namespace
-from broker.transports.caller import Caller, Told
+from broker.transports.caller import Caller
 from broker.transports.entrance import Entrance
 from broker.transports.requests import check_accept, read_object
 from broker.transports.streaming import Streamed
+from broker.transports.told import Told
 
 _goodbye = JSON.decoder(Goodbye).decode
 
@@ -97,10 +98,12 @@ class _Following:
     def begin(self) -> bytes:
         return self._follower.begin()
 
+    def event(self, told: Told, raw: bytes | Raw) -> bytes:
+        assert told.body is not UNSET, "an event has a body"
+        body, _ = self._streams.body_type(told.topic).decode(told.body, JSON)
+        return self._follower.event(told.topic, body, told.time)
+
     def message(self, told: Told, raw: bytes | Raw) -> bytes:
-        if told.op == "event" and told.body is not UNSET:
-            body, _ = self._streams.body_type(told.topic).decode(told.body, JSON)
-            return self._follower.event(told.topic, body, told.time)
         if told.op == "goodbye":
             goodbye = _goodbye(raw)
             code = "shutting_down" if goodbye.code == 4100 else "internal"

@@ -12,15 +12,18 @@ from collections.abc import Sequence
 from msgspec import Raw
 
 from broker.topics import matches
-from broker.transports.caller import Told
+from broker.transports.told import Told
 
 RETRY = b"retry: 1000\n\n"
 """How long an `EventSource` waits before it comes back, in ms."""
 
 
+LF, CR = 10, 13  # as numbers they are found several times faster
+
+
 def frame(data: bytes, event: str = "", id: str = "") -> bytes:
     """One event. `data` may have line breaks of any kind: its reader sees ``\\n``."""
-    if b"\n" in data or b"\r" in data:
+    if LF in data or CR in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
     if event:
         data = b"%b\ndata: %b" % (event.encode(), data)
@@ -125,11 +128,12 @@ class EventStream:
     def begin(self) -> bytes:
         return RETRY
 
+    def event(self, told: Told, raw: bytes | Raw) -> bytes:
+        return frame(bytes(raw), "", "" if self._places is None else self._places.passed(told))
+
     def message(self, told: Told, raw: bytes | Raw) -> bytes:
         data = bytes(raw)
         places = self._places
-        if told.op == "event":
-            return frame(data, "", "" if places is None else places.passed(told))
         if told.op == "welcome":
             return b""
         if told.op in ("subscribed", "replayed") and places:

@@ -80,6 +80,18 @@ def test_a_figure_is_compared_with_its_base() -> None:
     assert found[0].measured == "1.19 × (11.90 / 10.00)"
 
 
+def test_server_sent_events_have_two_bars() -> None:
+    """What they cost, to a WebSocket's and to FastAPI's, of the same load."""
+    websocket = cpu("sse", "50/s, arrays, WebSocket", 10.0)
+    mine = cpu("sse", "50/s, arrays, SSE", 14.0, base=websocket.variant)
+    rival = cpu("sse", "50/s, arrays, SSE", 20.0, "fastapi")
+
+    assert reached(websocket, mine, rival) == {
+        "sse, 50/s, arrays: CPU a token to WebSocket's": True,
+        "sse, 50/s, arrays: CPU a token to FastAPI's": False,
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

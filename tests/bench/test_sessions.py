@@ -10,7 +10,7 @@ from bench import environment
 from bench.generator import measure
 from bench.plan import Measured, Part, Times
 from bench.scenarios.flood import bystander
-from bench.systems import EDGESTREAM, NAIVE, NATS, RIVALS, SINK, SOCKETIO, System, running
+from bench.systems import EDGESTREAM, FASTAPI, NAIVE, NATS, RIVALS, SINK, SOCKETIO, System, running
 
 RELAY = Path(__file__).with_name("unfaithful_relay.py")
 TIMES = Times(seconds=0.25, warmup=0.05, drain=10.0)
@@ -87,6 +87,24 @@ def test_a_reader_of_everything_accounts_for_another_parts_tokens() -> None:
     assert measured.parts["load"].sent == measured.parts["bystander"].watched > 100
 
 
+@pytest.mark.parametrize(
+    "part", [PACED, replace(PACED, publishers=2, batch=2), replace(FLOOD, window=50)],
+    ids=["one per message", "arrays", "saturated"],
+)  # fmt: skip
+@pytest.mark.parametrize("system", [EDGESTREAM, FASTAPI], ids=lambda system: system.name)
+def test_server_sent_events_are_accounted_for(system: System, part: Part) -> None:
+    """The same loads, read as server-sent events."""
+    if not system.installed():
+        pytest.skip(f"{system.name} is not installed; `make bench` does it")
+
+    measured = load(system, replace(part, sse=True))
+    found = measured.parts["load"]
+
+    assert measured.problems == []
+    assert found.sent == found.received >= part.sessions
+    assert found.merged == 0
+
+
 @pytest.mark.parametrize("read", [1, 2, 3, 7, 100])
 def test_reads_may_split_events_anywhere(read: int) -> None:
     """No token and no stamp is lost where a read ends in the middle of an event."""
@@ -108,10 +126,11 @@ def test_writes_may_split_events_anywhere(piece: int) -> None:
 @pytest.mark.parametrize("read", [1, 3, 65_536])
 @pytest.mark.parametrize("piece", [1, 13, 0])
 def test_protocols_may_be_split_anywhere(read: int, piece: int) -> None:
-    """Socket.IO's by the reads, NATS' by the frames, too; arrays as well as single publishes."""
+    """Socket.IO's by the reads, NATS' by the frames, and an event stream by the chunks, too;
+    arrays as well as single publishes."""
     with running(unfaithful("none", piece)) as at:
-        for system, batch in ((SOCKETIO, 2), (NATS, 1)):
-            part = replace(PACED, read=read, batch=batch, sessions=2, publishers=1)
+        for system, batch, sse in ((SOCKETIO, 2, False), (NATS, 1, False), (NAIVE, 2, True)):
+            part = replace(PACED, read=read, batch=batch, sse=sse, sessions=2, publishers=1)
             measured = measure([part], system, at, TIMES)
 
             assert measured.problems == []
@@ -132,9 +151,8 @@ def test_protocols_may_be_split_anywhere(read: int, piece: int) -> None:
 def test_a_fault_fails_the_run(fault: str, told: str) -> None:
     """Each way of not delivering a token exactly once, in order, is told, in each protocol."""
     with running(unfaithful(fault)) as at:
-        for system in PROTOCOLS:
-            for subscribe in ("each", "one"):
-                part = replace(PACED, subscribe=subscribe)
+        for part in (PACED, replace(PACED, subscribe="one"), replace(PACED, sse=True)):
+            for system in PROTOCOLS[:1] if part.sse else PROTOCOLS:
                 measured = measure([part], system, at, IMPATIENT)
                 assert any(told in problem for problem in measured.problems), (system.name, part)
 

@@ -1,7 +1,8 @@
 """A relay that commits one fault in each session: what the bench must notice.
 
-It speaks edgestream's JSON, Socket.IO's and NATS' own protocol, as the generator says them.
-Run it with a fault, a port, and how many bytes a frame of NATS' stream holds.
+It speaks edgestream's JSON, Socket.IO's and NATS' own protocol, as the generator says them, and
+answers a request for `/events` with server-sent events. Run it with a fault, a port, and how
+many bytes a frame of NATS' stream or a chunk of an event stream holds.
 """
 
 import asyncio
@@ -9,8 +10,10 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request
 from websockets.typing import Subprotocol
 
 VICTIM = 42
@@ -101,6 +104,28 @@ class Nats(Edgestream):
         return [data[at : at + size] for at in range(0, len(data), size)]
 
 
+class ServerSent(Edgestream):
+    async def answer(self, request: Request) -> None:
+        """The response never ends."""
+        wanted = parse_qs(urlsplit(request.path).query)
+        self.socket.transport.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.say(': hello\n\nevent: subscribed\ndata: {"op":"subscribed"}\n\n')
+        self.relay.subscribe(self, wanted["topic"][0], wanted["key"][0])
+        await asyncio.Future()
+
+    def event(self, topic: str, key: str, body: str) -> Messages:
+        [message] = super().event(topic, key, body)
+        self.say(f"id: 1\ndata: {message!s}\n\n")
+        return []
+
+    def say(self, text: str) -> None:
+        data = text.encode()
+        size = self.relay.piece or len(data)
+        for at in range(0, len(data), size):
+            chunk = data[at : at + size]
+            self.socket.transport.write(b"%X\r\n%b\r\n" % (len(chunk), chunk))
+
+
 class Relay:
     def __init__(self, fault: str, piece: int) -> None:
         self.fault = fault
@@ -110,6 +135,11 @@ class Relay:
 
     def subscribe(self, peer: Edgestream, topic: str, key: str) -> None:
         self.peers[topic, key].append(peer)
+
+    async def answer(self, socket: ServerConnection, request: Request) -> None:
+        """Before a connection is upgraded, if it is to be."""
+        if request.path.startswith("/events"):
+            await ServerSent(self, socket).answer(request)
 
     async def handle(self, socket: ServerConnection) -> None:
         path = socket.request.path if socket.request else ""
@@ -171,8 +201,9 @@ def choose(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol |
 async def main(fault: str, port: int, piece: int) -> None:
     relay = Relay(fault, piece)
     async with serve(
-        relay.handle, "127.0.0.1", port, select_subprotocol=choose, compression=None
-    ) as server:
+        relay.handle, "127.0.0.1", port, select_subprotocol=choose, compression=None,
+        process_request=relay.answer, open_timeout=None,
+    ) as server:  # fmt: skip
         await server.serve_forever()
 
 

@@ -130,9 +130,11 @@ class Peer:
 
     async def acked(self, id: int) -> None:
         """Wait for the ack that covers `id`; an error about it fails the test."""
-        while not any(m["op"] == "ack" and m["id"] >= id for m in self.inbox):
+        while True:
             errors = [m for m in self.inbox if m["op"] == "error" and m.get("id") == id]
             assert not errors, errors
+            if any(m["op"] == "ack" and m["id"] >= id for m in self.inbox):
+                return
             await self._read()
 
     async def refused(self, topic: str, body: Any, **fields: Any) -> Message:

@@ -153,6 +153,17 @@ async def test_the_same_client_takes_its_turn_over(site, codec):
             assert await code_of(second, DONE, completed()) == ""
 
 
+async def test_an_owed_cancel_comes_behind_the_welcome(site, codec):
+    """To an owner that was away, and says who it is in the request."""
+    url = f"{site.ws}?client=0123456789abcdef"
+    async with connect(url, codec) as owner:
+        await owner.publish(START, started())
+    async with connect(site.ws, codec) as user:
+        await user.publish(CHAT + "cancel", TURN)
+    async with connect(url, codec) as owner:  # the first message that comes is the welcome
+        assert (await owner.get("event"))["topic"] == CHAT + "cancel"
+
+
 async def test_a_pipeline_of_a_whole_turn(site, codec):
     """A turn in one message: validated one behind the other, all of it accepted."""
     async with connect(site.ws, codec) as peer, connect(site.ws) as reader:

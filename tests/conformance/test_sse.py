@@ -5,8 +5,8 @@ import asyncio
 import httpx
 import pytest
 
-from broker.transports.caller import Told
 from broker.transports.sse import Place, Places, frame
+from broker.transports.told import Told
 
 from .agent import CHAT, completed, started, token
 from .client import connect

@@ -3,16 +3,17 @@
 import asyncio
 import random
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 import uvloop
 
 from plugins.agent.client import connect
 
 from .agents import Said, speak
-from .run import ROOT, chance_of, quiet
+from .processes import process, ready
+from .run import chance_of, quiet
 
 AT_ONCE = 10
 PAUSE = 0.003
@@ -24,28 +25,14 @@ def turn_of(session: str) -> str:
     return f"{session}.0"
 
 
-@asynccontextmanager
-async def backend(
+def backend(
     url: str, seed: int, tokens: int, sessions: Sequence[str]
-) -> AsyncIterator[Process]:
+) -> AbstractAsyncContextManager[Process]:
     """A process that speaks as soon as it is told to `go`, a turn in each session.
 
     Whoever is started with the same seed is the same: knows the same secrets, says the same.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "stress.backend", url, str(seed), str(tokens), *sessions),
-        cwd=ROOT / "tests",
-        stdin=PIPE,
-        stdout=PIPE,
-    )
-    assert process.stdout is not None
-    try:
-        assert await process.stdout.readline() == b"ready\n"
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    return process("backend", url, seed, tokens, *sessions)
 
 
 def go(process: Process) -> None:
@@ -56,7 +43,7 @@ def go(process: Process) -> None:
 
 async def main(url: str, seed: int, tokens: int, sessions: Sequence[str]) -> None:
     """Wait for the word, connect, and speak in all sessions at once."""
-    print("ready", flush=True)
+    ready()
     await asyncio.to_thread(sys.stdin.readline)
     async with asyncio.TaskGroup() as tasks:
         for session in sessions:

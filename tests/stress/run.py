@@ -108,8 +108,8 @@ async def kill(running: Running) -> None:
         await running.process.wait()
 
 
-async def metrics(running: Running) -> dict[str, int]:
-    """The broker's counts; of namespaces, those of `agent.chat`; of errors, those of each code
+async def metrics(running: Running, namespace: str = "agent.chat") -> dict[str, int]:
+    """The broker's counts; of namespaces, those of one; of errors, those of each code
     (``errors_sent:token_gap``), and their sum; how late its loop was at worst (``lag_ms``)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
@@ -117,7 +117,7 @@ async def metrics(running: Running) -> dict[str, int]:
     writer.close()
     counts = {"errors_sent": 0}
     for name, label, value in METRIC.findall(answer):
-        if label in ("", "agent.chat"):
+        if label in ("", namespace):
             counts[name] = int(float(value))
         elif name == "errors_sent":
             counts[f"{name}:{label}"] = int(float(value))

@@ -251,25 +251,31 @@ class World:
         self.join(sender)
         event = self.event(kind, fields(kind, turn, more), sender)
         expected = self.model.outcome(kind, turn, more, lambda owner: self.may(owner, sender))
-        try:
-            self.plugin.accept(self.head, event)
-        except Duplicate:
-            assert expected == "duplicate"
+        code, detail = self.answer(event)
+        assert code == expected
+        if code == "token_gap":
+            assert detail == {"expected": known.next}
+        if code == "duplicate":
             owned = kind != "turnStarted" and kind not in UNOWNED
             if known and not known.end and owned and self.may(known.owner, sender):
                 known.owner = sender
+        if code:
+            return
+        self.waiting.append(event)
+        self.said.append(body)
+        self.model.apply(kind, turn, more, sender, self.now)
+        if kind == "cancel":
+            assert same(known.owner, self.plugin.recipient(self.head, event))
+
+    def answer(self, event):
+        """What the plugin says: a code ("" for good, "duplicate"), and its detail."""
+        try:
+            self.plugin.accept(self.head, event)
+        except Duplicate:
+            return "duplicate", None
         except Rejected as refusal:
-            assert refusal.code == expected
-            if expected == "token_gap":
-                assert refusal.detail == {"expected": self.model.turns[turn].next}
-        else:
-            assert expected == ""
-            self.waiting.append(event)
-            self.said.append(body)
-            self.model.apply(kind, turn, more, sender, self.now)
-            if kind == "cancel":
-                recipient = self.plugin.recipient(self.head, event)
-                assert same(self.model.turns[turn].owner, recipient)
+            return refusal.code, refusal.detail
+        return "", None
 
     def repeat(self, back, sender, lost):
         """Somebody, perhaps another, says again what was accepted a while ago; perhaps since

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from ..run import Run
+from .asked import asked
 from .clock import clock
 from .crash import crash
 from .kill import forget, kill
@@ -14,5 +15,5 @@ from .workers import workers
 
 SCENARIOS: dict[str, Callable[[Run], Awaitable[None]]] = {
     scenario.__name__: scenario
-    for scenario in (storm, crash, kill, forget, slow, stop, workers, clock, resume)
+    for scenario in (storm, crash, kill, forget, slow, stop, workers, clock, resume, asked)
 }

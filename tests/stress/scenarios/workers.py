@@ -10,9 +10,10 @@ from faults.account import Account, Wrong
 
 from broker.client import Client, Subscription, connect
 
+from ..processes import process
 from ..run import Run, broker, metrics
 from ..words import text
-from ..worker import tokens_of, worker
+from ..worker import tokens_of
 
 GRACE = 1.0
 ALIVE = 2
@@ -29,13 +30,13 @@ async def workers(run: Run) -> None:
         AsyncExitStack() as stack,
     ):
         url = running.url("/ws/chat")
-        alive = [await stack.enter_async_context(worker(url)) for _ in range(ALIVE)]
+        alive = [await stack.enter_async_context(process("worker", url)) for _ in range(ALIVE)]
         async with asyncio.TaskGroup() as tasks:
             users = [
                 tasks.create_task(_Chat(f"s{number}").talk(url, over)) for number in range(sessions)
             ]
             for _ in range(kills):
-                alive.append(await stack.enter_async_context(worker(url)))
+                alive.append(await stack.enter_async_context(process("worker", url)))
                 await asyncio.sleep(chance.uniform(0.1, 0.8))
                 alive.pop(chance.randrange(len(alive) - 1)).kill()
             over.set()
