@@ -156,7 +156,7 @@ class Plugin(Generic[State]):
         Who says so may matter to the head. It is not stored, and no other state knows.
         """
 
-    def rebuilt(self, key: str, lost: State, head: State, now: int) -> None:
+    def rebuilt(self, key: str, lost: State, head: State) -> None:
         """Something could not be stored: the head of a stream is not `lost` any more, but
         folded (`apply`) again from what is stored."""
 

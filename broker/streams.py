@@ -129,7 +129,7 @@ class Streams:
             self._fold(events, stream.head, self._plugin.apply)
             after = events[-1].position
         stream.last = self._engine.last(key)
-        self._plugin.rebuilt(key, lost, stream.head, self._now())
+        self._plugin.rebuilt(key, lost, stream.head)
 
     def essence(self, key: str) -> Sequence[Event]:
         """What a stream's committed state cannot do without: see `Plugin.essence`."""

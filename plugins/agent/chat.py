@@ -90,11 +90,9 @@ class ChatPlugin(Plugin[sessions.Session]):
         turns.take_over(head, event, self._away)
         self._note(head, event, before)
 
-    def rebuilt(self, key: str, lost: sessions.Session, head: sessions.Session, now: int) -> None:
+    def rebuilt(self, key: str, lost: sessions.Session, head: sessions.Session) -> None:
         for turn in lost.open_turns():
             self._depend(key, head, turn.owner)
-        for turn in head.open_turns():
-            self._presence.missed(turn.owner, now)
 
     def follow(self, state: sessions.Session, event: Event) -> None:
         if not turns.add_next_token(state, event):

@@ -59,15 +59,11 @@ class Presence:
             self._left[identity] = now
         return streams
 
-    def missed(self, sender: Sender, now: int) -> None:
-        """A stream depends on it again: if it left while none did, it is gone since now."""
-        if not self._connected.get(sender.identity):
-            self._left.setdefault(sender.identity, now)
-
     def gone_since(self, sender: Sender, started: int) -> int | None:
         """When it left, in Unix ms; None while it is connected.
 
-        One that was not seen since the broker `started` counts as gone since then.
+        One that was not seen since the broker `started` counts as gone since then; so does
+        one that left, where nothing depended on it for a while.
         """
         identity = sender.identity
         if self._connected.get(identity):

@@ -73,12 +73,10 @@ class StatusPlugin(Plugin[LastStatus]):
         self._presence.settled(event.sender, event.key)
         self.changed.add(event.key)
 
-    def rebuilt(self, key: str, lost: LastStatus, head: LastStatus, now: int) -> None:
+    def rebuilt(self, key: str, lost: LastStatus, head: LastStatus) -> None:
         for identity, sender in lost.attached.items():
             if identity not in head.attached:
                 self._presence.settled(sender, key)
-        for sender in head.attached.values():
-            self._presence.missed(sender, now)
 
     def apply(self, state: LastStatus, event: Event) -> None:
         before = [*state.attached.values()]

@@ -347,12 +347,12 @@ class World:
         self.waiting = []
         for event in self.stored:
             self.plugin.apply(self.head, event)
-        self.plugin.rebuilt("s", lost, self.head, self.now)
+        self.plugin.rebuilt("s", lost, self.head)
         self.model = deepcopy(self.kept)
         for known in self.model.turns.values():
             known.owner = known.stored
             if not known.end and not self.connected[known.owner.identity]:
-                self.left.setdefault(known.owner.identity, self.now)
+                self.left.setdefault(known.owner.identity, 0)  # it was not waited for
 
     # ------------------------------------------------------------- what holds then
 
