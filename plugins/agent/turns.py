@@ -16,6 +16,7 @@ The checks of an event that belongs to a turn, in this order:
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from msgspec import UNSET
 
@@ -33,6 +34,9 @@ SHOWN_TURNS = 16
 
 REMEMBERED_MESSAGES = 256
 """The same for the messages of its users."""
+
+COUNTED: Final = 2**60
+"""How many tokens of a turn are counted without looking at `MAX_INT`: a small number here."""
 
 CLOSING = frozenset({PREFIX + "turnCompleted", PREFIX + "error"})
 
@@ -52,11 +56,12 @@ def add_next_token(session: Session, event: Event) -> bool:
         return False
     turn = session.turns.get(body.turnId)
     index: int = body.tokenIndex
-    following: int = index + (1 if body.tokenCount is UNSET else body.tokenCount)
+    count: int = 1 if body.tokenCount is UNSET else body.tokenCount
+    following = index + count
     if (
         turn is None
         or turn.next_index != index
-        or following >= MAX_INT
+        or following > COUNTED
         or turn.ending is not None
         or not (turn.owner is event.sender or turn.owner.is_same(event.sender))
     ):

@@ -17,6 +17,12 @@ TURN_OPS = ["thinking", "progress", "action", "suggestions"]
 UNOWNED = ("cancel", "messageSaved")
 ENDS = ("turnCompleted", "error")
 GRACE, STALL, TOOL_STALL = 10_000, 120_000, 600_000
+PARTS = [
+    "agent_id", "cancel", "ending", "id", "is_last", "message_id", "next_index", "parts",
+    "pieces", "saved", "seen", "shown", "started_at", "told", "tools", "tools_done", "tools_open",
+]  # fmt: skip
+"""What a turn is, but for its owner."""
+
 NEXT = -1
 """The index of the next token."""
 
@@ -212,8 +218,7 @@ def seen(events):
 
 def state(session):
     """All that a session is, but for the owners of its turns."""
-    slots = [slot for slot in sessions.Turn.__slots__ if slot != "owner"]
-    turns = [[getattr(turn, slot) for slot in slots] for turn in session.turns.values()]
+    turns = [[getattr(turn, name) for name in PARTS] for turn in session.turns.values()]
     return turns, session.ended, session.messages, session.untaken, session.hidden
 
 
