@@ -11,12 +11,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import structlog
+
 from broker.clock import CallLater, Clock
 from broker.engines.base import Engine
 from broker.event import Event
 from broker.plugin import Plugin
 from broker.retained import Retained
 from broker.streams import Stream, Streams
+
+log = structlog.get_logger(__name__)
 
 PERIOD = 1.0
 PAUSE = 0.002
@@ -60,8 +64,11 @@ class Upkeep:
 
     def start(self) -> None:
         """Do it from now on."""
-        delay = PAUSE if self.some() else PERIOD
-        self._call_later(delay, self.start)
+        delay = PERIOD
+        try:
+            delay = PAUSE if self.some() else PERIOD
+        finally:
+            self._call_later(delay, self.start)
 
     def closed(self, key: str) -> None:
         """Something has ended in a stream."""
@@ -85,16 +92,23 @@ class Upkeep:
                     return False
                 _, key = self._closed.popleft()
                 self._compacting = key, self._compact(key, now - after)
-            key, steps = self._compacting
-            looked_at = None
-            if self._retained.held(key):
-                self.closed(key)  # another time
-            else:
-                looked_at = next(steps, None)
+            looked_at = self._look_on(*self._compacting)
             if looked_at is None:
                 self._compacting = None
             left -= looked_at or 1
         return True
+
+    def _look_on(self, key: str, steps: Iterator[int]) -> int | None:
+        """Do a step of a stream's compaction. Returns how many events were looked at; None if it
+        is over, or put off."""
+        if self._retained.held(key):
+            self.closed(key)  # another time
+            return None
+        try:
+            return next(steps, None)
+        except Exception:  # the other streams must go on, whatever this is
+            log.exception("compaction failed", namespace=self._plugin.namespace, key=key)
+            return None
 
     def _compact(self, key: str, before: int) -> Iterator[int]:
         """Merge a stream's events up to where it is settled: again, while it makes them fewer.

@@ -1,8 +1,11 @@
 """What has ended is compacted a while later: less is retained, and it says the same."""
 
+from unittest.mock import Mock
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from broker.codec import JSON
 from broker.contents import History
@@ -325,3 +328,43 @@ def test_nobody_holds_a_stream_for_long(leaves):
     assert chat.topics() == ["turnStarted", "token", "error"]
     replaying.finish()
     assert replaying.reader.wire.closed == ([] if leaves else [4108])
+
+
+def test_a_stream_that_cannot_be_compacted_holds_up_no_other():
+    """It is logged, once and with its name; upkeep goes on, also for what ends later."""
+    chat = Chat()
+    plugin, streams = chat.target.plugin, chat.target.streams
+    settled = plugin.settled
+
+    def fails(state, before):
+        if state is streams["broken"].committed:
+            raise ValueError("broken")
+        return settled(state, before)
+
+    plugin.settled = fails
+    with capture_logs() as logs:
+        for turn in TURNS:
+            chat.say("turnStarted", sessionId="broken", turnId=turn)
+            chat.say("error", sessionId="broken", turnId=turn, code="x", message="y",
+                     retryable=False)  # fmt: skip
+            chat.start(turn)
+            chat.write("one ", turn)
+            chat.complete(turn)
+            chat.timers.pass_(2 * AFTER)
+    assert chat.topics() == ["turnStarted", "turnCompleted"] * 2
+    assert [(log["event"], log["key"]) for log in logs] == [("compaction failed", "broken")] * 2
+
+
+def test_whatever_fails_it_goes_on_later():
+    """As an engine may: the next time is set before anything can be wrong."""
+    chat = Chat()
+    upkeep = chat.target.upkeep
+    upkeep.some = Mock(side_effect=OSError("broken"))
+    with pytest.raises(OSError, match="broken"):
+        chat.timers.pass_(2)
+    del upkeep.some
+    chat.start()
+    chat.write("one ")
+    chat.complete()
+    chat.timers.pass_(2 * AFTER)
+    assert chat.topics() == ["turnStarted", "turnCompleted"]
