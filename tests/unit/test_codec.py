@@ -177,6 +177,34 @@ def test_publishes_keep_their_body_as_it_came():
 
 
 @pytest.mark.parametrize("codec", BOTH, ids=repr)
+def test_a_large_array_is_decoded_bit_by_bit(codec):
+    """What waits of it takes about its own size, and each of its operations stands alone."""
+    count = 60_000
+    data = codec.encode_any([{"op": "ping", "id": n + 1} for n in range(count)] + [{"op": "x"}])
+    tracemalloc.start()
+    try:
+        messages = iter(codec.decode_client(data))
+        first = [next(messages) for _ in range(100)]
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 1.5 * len(data)
+    *rest, last = messages
+    assert [message.id for message in first + rest] == list(range(1, count + 1))
+    assert isinstance(last, Malformed)
+
+
+@pytest.mark.parametrize("codec", BOTH, ids=repr)
+def test_a_large_array_is_whole_or_nothing(codec):
+    """One that is cut off is no document: none of its operations is handled."""
+    data = codec.encode_any([{"op": "ping", "id": n + 1} for n in range(10_000)])
+    [only] = codec.decode_client(data[:-1])
+    assert isinstance(only, Malformed)
+    [only] = codec.decode_client(codec.encode(Publish("a", Raw(codec.encode_any("x" * 100_000)))))
+    assert isinstance(only, Publish)
+
+
+@pytest.mark.parametrize("codec", BOTH, ids=repr)
 def test_unset_fields_are_left_out(codec):
     """What is not there has no field: never a null."""
     assert codec.decode_any(codec.encode(Error("c", "m", False))) == {
