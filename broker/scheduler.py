@@ -21,7 +21,9 @@ SLICE = 0.0005
 that come fresh, and as long for those of which more waits."""
 
 OVERRUN = 20 * SLICE
-"""From when on a slice that was not kept is counted, in seconds."""
+"""By how much a slice may exceed its share before that is counted and logged, in seconds. It
+is by the clock on the wall: the plugin, a large body, the engine, a collection of garbage
+and a busy machine look the same."""
 
 READ_ROOM = 128 << 10
 """How much all connections together may bring in one turn, about: to parse as much takes

@@ -1,13 +1,19 @@
 """Shares of the loop: who has how much of a turn, counted by a clock that the work moves."""
 
+from collections import Counter
+
 import msgspec
 import pytest
 import structlog
 
+from broker.codec import JSON
 from broker.namespace import QUANTUM
+from broker.outbox import TURN_BYTES
+from broker.queue import Queue
+from broker.replay import Subscription
 from broker.scheduler import LARGE, OVERRUN, READ_ROOM, SLICE
 
-from .fakes import FakeClock, FakePublisher, Reader, publish
+from .fakes import FakeClock, FakePublisher, Reader, namespace, publish, say
 from .loops import Slow, scheduled, session_on
 
 TEXT = "x" * 200_000
@@ -149,6 +155,30 @@ def test_saturated_namespaces_share_by_weight():
     assert light.busy
     assert heavy.busy
     assert 2.5 < heavy.accepted / light.accepted < 3.5
+
+
+def test_one_slow_connection_is_shared_by_weight():
+    """What two namespaces have for one connection leaves in the ratio of their weights, and in
+    the end everything has."""
+    light = Reader(weight=1)
+    other = namespace()
+    heavy = Queue(light.outbox, JSON, other.retained, 3)
+    heavy.add(Subscription(9, "workflow.heavy", None, [other]))
+    other.fanout.subscriptions.add("workflow.heavy", None, heavy)
+    light.subscribe("workflow.light", None)
+    light.wire.writable = False
+    publisher = FakePublisher()
+    for target, topic in (light.source, "workflow.light"), (other, "workflow.heavy"):
+        say(target, publisher, *[publish(topic, f"{n:400}") for n in range(100)])
+    light.wire.writable, light.wire.width = True, 4 * TURN_BYTES
+    light.flush()
+    light.flush()
+    sent = Counter(message["topic"] for message in light.wire.messages)
+    assert 2.5 < sent["workflow.heavy"] / sent["workflow.light"] < 3.5
+    light.drain()
+    assert Counter(message["topic"] for message in light.wire.messages) == {
+        "workflow.heavy": 100, "workflow.light": 100,
+    }  # fmt: skip
 
 
 def test_a_hundred_floods_beside_a_quiet_one():
