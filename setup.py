@@ -38,6 +38,7 @@ COMPILED = [
     "broker/transports/websocket.py",
     "broker/transports/writer.py",
     "plugins/agent/answering.py",
+    "broker/wishes.py",
     "plugins/agent/merging.py",
     "plugins/agent/sessions.py",
     "plugins/agent/turns.py",

@@ -10,7 +10,8 @@ Where the owner says that only the latest counts, a reader that is behind gets
 that, and is told how many were left out (`Latest`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Protocol
 
 from msgspec import UNSET, Struct
@@ -75,6 +76,22 @@ class Source(Protocol):
         """Events as they go to a client; with `sub`, as a part of that replay."""
 
 
+class Wanted(Protocol):
+    """A reader's subscriptions, which may change meanwhile.
+
+    Attributes:
+        strict: how many of them refuse merging.
+    """
+
+    strict: int
+
+    def want(self, event: Event) -> bool:
+        """Whether one of them is for this event."""
+
+    def forbid_merging(self, event: Event) -> bool:
+        """Whether one that is for this event wants each alone."""
+
+
 class Gone(Exception):
     """A reader asked for events that are not retained any more."""
 
@@ -103,10 +120,7 @@ class Lane(Protocol):
     def note(self, events: Sequence[Event]) -> None:
         """Remember that there is something from these events of one stream on."""
 
-    def prune(self) -> None:
-        """A subscription is gone: forget what nobody wants any more."""
-
-    def take(self, limit: int, *, merge: bool) -> list[Piece]:
+    def take(self, limit: int) -> list[Piece]:
         """About `limit` bytes of encoded events, each stream in its turn, and move on.
 
         Raises:
@@ -120,15 +134,15 @@ class Positions:
     Args:
         source: where the events are.
         codec: the reader's encoding.
-        wants: whether the reader's subscriptions match an event.
+        wanted: the reader's subscriptions.
     """
 
-    __slots__ = ("_codec", "_positions", "_source", "_wants")
+    __slots__ = ("_codec", "_positions", "_source", "_wanted")
 
-    def __init__(self, source: Source, codec: Codec, wants: Callable[[Event], bool]) -> None:
+    def __init__(self, source: Source, codec: Codec, wanted: Wanted) -> None:
         self._source = source
         self._codec = codec
-        self._wants = wants
+        self._wanted = wanted
         self._positions: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -138,29 +152,24 @@ class Positions:
         first = events[0]
         self._positions.setdefault(first.key, first.position - 1)
 
-    def prune(self) -> None:
-        pass  # what is read again is matched anew
-
     def latest(self) -> "Latest":
         """The same, for a reader of which the latest is enough now."""
-        lane = Latest(self._source, self._codec, self._wants)
+        lane = Latest(self._source, self._codec, self._wanted)
         for key, position in self._positions.items():
             after: int | None = max(position, self._source.floor(key))
             while after is not None:
                 read, after = read_some(self._source, key, after)
-                lane.note([event for event in read if self._wants(event)])
+                lane.note([event for event in read if self._wanted.want(event)])
         return lane
 
-    def take(self, limit: int, *, merge: bool) -> list[Piece]:
+    def take(self, limit: int) -> list[Piece]:
         pieces: list[Piece] = []
         room = limit
         while room > 0 and self._positions and self._source.may_read:
             key = next(iter(self._positions))
             after = self._positions.pop(key)
             read, reached = read_some(self._source, key, after)
-            wanted: Sequence[Event] = [event for event in read if self._wants(event)]
-            if merge and len(wanted) > 1:
-                wanted = self._source.merge(wanted)
+            wanted = self._merge([event for event in read if self._wanted.want(event)])
             for index, event in enumerate(wanted):
                 pieces.append(Piece(self._source.encode((event,), self._codec)))
                 room -= len(pieces[-1].data)
@@ -170,6 +179,17 @@ class Positions:
             if reached is not None:
                 self._positions[key] = reached  # at the end: the others come first
         return pieces
+
+    def _merge(self, run: Sequence[Event]) -> Sequence[Event]:
+        if len(run) < 2:
+            return run
+        if not self._wanted.strict:
+            return self._source.merge(run)
+        merged: list[Event] = []
+        for alone, group in groupby(run, self._wanted.forbid_merging):
+            events = list(group)
+            merged += events if alone else self._source.merge(events)
+        return merged
 
 
 class _Last(Struct):
@@ -182,12 +202,12 @@ class _Last(Struct):
 class Latest:
     """A `Lane` that keeps the last event of each topic and key, and counts the others."""
 
-    __slots__ = ("_codec", "_last", "_source", "_wants")
+    __slots__ = ("_codec", "_last", "_source", "_wanted")
 
-    def __init__(self, source: Source, codec: Codec, wants: Callable[[Event], bool]) -> None:
+    def __init__(self, source: Source, codec: Codec, wanted: Wanted) -> None:
         self._source = source
         self._codec = codec
-        self._wants = wants
+        self._wanted = wanted
         self._last: dict[tuple[str, str], _Last] = {}
 
     def __len__(self) -> int:
@@ -197,18 +217,16 @@ class Latest:
         for event in events:
             name = event.topic, event.key
             older = self._last.pop(name, None)  # to the end: in the order of the last ones
-            self._last[name] = _Last(event, 0 if older is None else older.before + 1)
+            missed = older is not None and self._wanted.want(older.event)
+            self._last[name] = _Last(event, older.before + 1 if older and missed else 0)
 
-    def prune(self) -> None:
-        self._last = {name: last for name, last in self._last.items() if self._wants(last.event)}
-
-    def take(self, limit: int, *, merge: bool) -> list[Piece]:
+    def take(self, limit: int) -> list[Piece]:
         pieces: list[Piece] = []
         room = limit
         while room > 0 and self._last:
             (topic, key), last = next(iter(self._last.items()))
             del self._last[topic, key]
-            if not self._wants(last.event):
+            if not self._wanted.want(last.event):
                 continue
             if last.before:
                 dropped = Dropped(topic, last.before, key or UNSET)

@@ -5,7 +5,6 @@ replay is due, the queue keeps positions instead of events (`lane`), and reads
 on from them when there is room.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from broker.envelope import Piece
 from broker.event import Event
 from broker.lane import Lane, Latest, Positions, Source
 from broker.replay import Replay, Subscription
+from broker.wishes import Wishes
 
 QUEUE_BYTES = 64 << 10
 """How much a queue holds for a socket that does not take it, before it keeps positions."""
@@ -57,7 +57,7 @@ class Queue:
     """
 
     __slots__ = (
-        "_gathered", "_lane", "_owner", "_pieces", "_replays", "_since", "_size", "_until",
+        "_gathered", "_lane", "_owner", "_pieces", "_replays", "_size", "_wishes",
         "codec", "live", "rolls", "source", "waiting", "weight",
     )  # fmt: skip
 
@@ -69,13 +69,12 @@ class Queue:
         self.rolls = False
         self.waiting = False
         self._owner = owner
-        self._since: dict[Subscription, int] = {}  # after which position each is live
-        self._until: dict[Subscription, int] = {}  # and up to which, while its replay is due
+        self._wishes = Wishes()
         self._pieces: list[Piece] = []
         self._size = 0
         self._gathered: dict[str, list[Event]] = {}
         self._lane: Lane | None = None  # while it is not live
-        self._replays: deque[Replay] = deque()
+        self._replays: dict[Subscription, Replay] = {}
 
     @property
     def depth(self) -> int:
@@ -101,22 +100,18 @@ class Queue:
     def note(self, run: Sequence[Event]) -> None:
         """Events of one topic and key, while this queue is not live: where they are."""
         assert self._lane is not None
-        if self._until:
-            run = [event for event in run if self._wants(event)]
+        if self._wishes.due:
+            run = [event for event in run if self._wishes.want(event)]
             if not run:
                 return  # its replay, which is due, will tell of it
         if type(self._lane) is Positions and self.source.latest and self._may_thin:
             self._lane = self._lane.latest()
         self._lane.note(run)
-        if not self.waiting:
-            self.waiting = True
-            self._owner.wake(self)
+        self._wake()
 
     def window(self, event: Event) -> int:
         """The shortest `rollup` of the subscriptions for `event`, in ms."""
-        if len(self._since) == 1:  # as is usual; and it is for `event`, or we were not asked
-            return next(iter(self._since)).rollup
-        return min([wish.rollup for wish in self._since if wish.matches(event)], default=0)
+        return self._wishes.window(event)
 
     def gather(self, events: Sequence[Event]) -> None:
         """Keep live events of one stream until they are `gathered`."""
@@ -139,30 +134,36 @@ class Queue:
 
     def add(self, subscription: Subscription, replaces: Subscription | None = None) -> None:
         """Let a subscription have what comes from now on, or what another still had to get."""
-        since = self.source.position
-        self._since[subscription] = since if replaces is None else self._since[replaces]
-        self.rolls = self.rolls or bool(subscription.rollup)
+        wishes = self._wishes
+        since = self.source.position if replaces is None else wishes.since(replaces)
+        wishes.add(subscription, since)
+        self.rolls = wishes.rolling > 0
         if not subscription.coalesce and isinstance(self._lane, Latest):
             self._owner.too_slow()  # what it must not miss is being left out already
 
     def remove(self, subscription: Subscription) -> None:
         """Let nothing out any more that only this subscription wants."""
-        del self._since[subscription]
-        self._until.pop(subscription, None)
-        waits = bool(self._replays) and self._replays[0].told
-        self._replays = deque(r for r in self._replays if r.subscription is not subscription)
-        if self._lane is not None:
-            self._lane.prune()
-            if waits:
-                self._wake()  # the replay that it waited for may have been that one's
-        elif self._pieces or self._gathered:
-            self._hold_positions()  # what waits is read again then, and matched anew
-        self.rolls = any(wish.rollup for wish in self._since)
+        self._wishes.remove(subscription)
+        self.rolls = self._wishes.rolling > 0
+        replay = self._replays.pop(subscription, None)
+        if self._lane is None:
+            if self._pieces or self._gathered:
+                self._hold_positions()  # what waits is read again then, and matched anew
+        elif replay is not None and replay.told:
+            self._wake()  # others may have waited for it
+
+    def close(self) -> None:
+        """The connection is gone: nothing goes out any more."""
+        self._wishes = Wishes()
+        self._replays.clear()
+        self._pieces, self._size, self._gathered = [], 0, {}
+        self._lane = None
+        self.live = True
 
     def replay(self, replay: Replay) -> None:
         """Give a subscription its replay, once what is queued before it is through."""
-        self._replays.append(replay)
-        self._until[replay.subscription] = self.source.position
+        self._replays[replay.subscription] = replay
+        self._wishes.await_replay(replay.subscription, self.source.position)
         self._hold_positions()
         self._wake()
 
@@ -181,23 +182,28 @@ class Queue:
             pieces, self._pieces, self._size = self._pieces, [], 0
             self.waiting = False
             return pieces
-        if self._replays and self._replays[0].told:
+        replay = self._next_replay
+        if replay is not None and replay.told:
             self.waiting = False  # until it is over
             return []
         if not self.source.may_read:
             self._owner.denied()
             return []
-        if self._replays and (self._replays[0].began or not lane):
-            pieces = self._take_replay(self._replays[0], limit)
+        if replay is not None and (replay.began or not lane):
+            pieces = self._take_replay(replay, limit)
         else:
-            pieces = lane.take(limit, merge=not self._strict)
-            if self._replays and not lane:  # now, or new events would come before it
-                pieces += self._take_replay(self._replays[0], limit)
+            pieces = lane.take(limit)
+            if replay is not None and not lane:  # now, or new events would come before it
+                pieces += self._take_replay(replay, limit)
         if not lane and not self._replays:
             self._lane = None
             self.live = True
         self.waiting = bool(lane or self._replays)
         return pieces
+
+    @property
+    def _next_replay(self) -> Replay | None:
+        return next(iter(self._replays.values()), None)
 
     def _take_some(self, limit: int) -> list[Piece]:
         """About `limit` bytes of live events, of which there are more."""
@@ -213,13 +219,12 @@ class Queue:
 
     def _take_replay(self, replay: Replay, limit: int) -> list[Piece]:
         if not replay.began:
-            self._since[replay.subscription] = replay.begin(self.source)
-            del self._until[replay.subscription]
+            self._wishes.begin_replay(replay.subscription, replay.begin(self.source))
         return replay.take(self.source, self.codec, limit, self._replay_over)
 
     def _replay_over(self) -> None:
         """The first replay is over: on with what has come since."""
-        self._replays.popleft()
+        del self._replays[next(iter(self._replays))]
         self._wake()
 
     def _wake(self) -> None:
@@ -230,17 +235,13 @@ class Queue:
     # ------------------------------------------------------------- falling behind
 
     @property
-    def _strict(self) -> bool:
-        return any(not subscription.coalesce for subscription in self._since)
-
-    @property
     def _may_thin(self) -> bool:
         """Whether this reader is behind, and events may be left out for it."""
-        return not self._owner.writable and not self._strict
+        return not self._owner.writable and not self._wishes.strict
 
     def _overflow(self) -> None:
-        if not self._strict:
-            self._hold_positions(latest=self.source.latest)
+        if not self._wishes.forbid_merging(self._pieces[-1].events[0]):
+            self._hold_positions(latest=self.source.latest and not self._wishes.strict)
         elif self._size > STRICT_BYTES:
             self._hold_positions()  # its socket may take long to end
             self._owner.too_slow()
@@ -250,20 +251,11 @@ class Queue:
         if self._lane is None:
             self.live = False
             kind = Latest if latest else Positions
-            self._lane = kind(self.source, self.codec, self._wants)
+            self._lane = kind(self.source, self.codec, self._wishes)
             for piece in self._pieces:
                 self._lane.note(piece.events)
             for events in self._gathered.values():
                 self._lane.note(events)
             self._pieces, self._size, self._gathered = [], 0, {}
-            if self._lane and not self.waiting:  # there were gathered events alone
-                self.waiting = True
-                self._owner.wake(self)
-
-    def _wants(self, event: Event) -> bool:
-        position = event.position
-        return any(
-            since < position <= self._until.get(subscription, position)
-            and subscription.matches(event)
-            for subscription, since in self._since.items()
-        )
+            if self._lane:  # there may have been gathered events alone
+                self._wake()

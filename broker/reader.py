@@ -120,8 +120,11 @@ class Reader:
         self.retire()
         self._memberships.clear()
         for subscription in self._subscriptions.values():
-            self._detach(subscription)
+            for namespace in subscription.namespaces:
+                self._forget(namespace, subscription)
         self._subscriptions.clear()
+        for queue in self._queues.values():
+            queue.close()
 
     def _check_limit(self) -> None:
         if len(self) >= self._limit:
@@ -157,9 +160,13 @@ class Reader:
 
     def _detach(self, subscription: Subscription) -> None:
         for namespace in subscription.namespaces:
-            queue = self._queues[namespace]
-            namespace.fanout.subscriptions.remove(subscription.pattern, subscription.key, queue)
-            queue.remove(subscription)
+            self._forget(namespace, subscription).remove(subscription)
+
+    def _forget(self, namespace: Namespace, subscription: Subscription) -> Queue:
+        """Hand this subscription's events to the namespace's queue no more."""
+        queue = self._queues[namespace]
+        namespace.fanout.subscriptions.remove(subscription.pattern, subscription.key, queue)
+        return queue
 
 
 def _wish(message: Subscribe | Unsubscribe) -> Wish:

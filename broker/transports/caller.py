@@ -20,6 +20,7 @@ from broker.transports.heartbeat import Pulse
 from broker.transports.port import Port
 from broker.transports.streaming import HttpConnection
 from broker.transports.told import Told
+from broker.transports.unsent import hold_little
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +131,7 @@ class Caller:
     def stream(self) -> None:
         """The response's head is written: now its body, as things come."""
         assert self._render is not None
-        self._connection.hold_little()
+        hold_little(self._connection.transport)
         self._chunked = self._connection.chunked
         self._transport = self._connection.transport
         self._port.beats.add(self)

@@ -6,8 +6,6 @@ chunk for each turn of the loop.
 """
 
 import asyncio
-import contextlib
-import socket
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -21,10 +19,6 @@ Header = tuple[bytes, bytes]
 
 EXTENSION = "edgestream"
 """Where a request's scope has its `HttpConnection`."""
-
-UNSENT_BYTES = 16 << 10
-"""How much the kernel may hold that it has not sent: what is not under way belongs into the
-outbox, where it can be merged and reordered. There are no pongs to tell what has arrived."""
 
 
 class Guest(Protocol):
@@ -74,17 +68,6 @@ class HttpConnection(PatientConnection):
         super().connection_lost(exc)
         if self.guest is not None:
             self.guest.lost()
-
-    def hold_little(self) -> None:
-        """From now on, buffer next to nothing."""
-        if self.transport.is_closing():
-            return
-        # A mark of 0 would stall for ever under TLS.
-        self.transport.set_write_buffer_limits(high=1, low=0)
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):  # it is gone, and we are about to be told
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
     def begin_stream(self, headers: list[Header]) -> list[Header]:
         """A response without a length begins; the headers that it is to have. HTTP/1.0 knows no

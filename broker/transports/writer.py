@@ -13,6 +13,7 @@ from websockets.server import ServerProtocol
 
 from broker.transports.flow import Flow
 from broker.transports.frames import BINARY, TEXT
+from broker.transports.unsent import hold_little
 
 _HEAD_16 = struct.Struct("!BBH")
 _HEAD_64 = struct.Struct("!BBQ")
@@ -136,7 +137,8 @@ class FrameWriter:
             self._may_write()
 
     def lift(self) -> None:
-        """Let the socket alone say how much is under way."""
+        """Let the socket alone say how much is under way: little of it waits to be sent."""
+        hold_little(self._transport)
         self._flow.lift()
 
     def lost(self) -> None:

@@ -151,6 +151,23 @@ async def test_the_same_under_tls(start, identity):
     await overtake(site, clock, "json", ssl=identity.trust)
 
 
+async def test_who_answers_no_pings_is_overtaken_as_well(site, monkeypatch):
+    """What its socket has not sent stays in the broker, where a flood can be overtaken."""
+    monkeypatch.setattr(writer, "PATIENCE", 0.05)
+    async with (
+        shake_hands(site.address, "/ws", receive_buffer=16_384) as raw,
+        connect(site.server("bas")) as publisher,
+    ):
+        await raw.send(text({"op": "subscribe", "id": 1, "topic": ">"}))
+        await raw.get("subscribed")
+        await flood(site)
+        await publisher.publish("workflow.urgent", 1)
+        came = 0
+        while (event := await raw.get("event"))["topic"] != "workflow.urgent":
+            came += len(event["body"].get("token", ""))
+        assert came < TOKENS * len(PIECE) // 3
+
+
 async def test_who_answers_no_pings_gets_everything(site, monkeypatch):
     """A client without pongs is no proper one; but all it costs it is a little patience."""
     monkeypatch.setattr(writer, "PATIENCE", 0.05)

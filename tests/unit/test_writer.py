@@ -26,6 +26,12 @@ class Sink:
     def is_closing(self):
         return False
 
+    def set_write_buffer_limits(self, high, low):
+        """It holds nothing."""
+
+    def get_extra_info(self, name):
+        return None
+
 
 @pytest.fixture
 def may_write():
