@@ -33,7 +33,8 @@ from broker.waiting import WaitingRoom
 log = structlog.get_logger(__name__)
 
 QUANTUM = 32
-"""How many publishes of one connection are handled before the next has its turn."""
+"""How many publishes of one connection are handled before the next has its turn, and the
+clock is asked; fewer, if they are large (`Intake.take`)."""
 
 BATCH = 256
 """How many publishes, about, go to the engine together."""

@@ -230,7 +230,11 @@ async def test_a_stop_in_good_order_stores_everything(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bound", "in_file"), [({"HISTORY__EVENTS": "100"}, True), ({"HISTORY__BYTES": "40000"}, False)]
+    ("bound", "in_file"),
+    [
+        ({"HISTORY__EVENTS": "100"}, True),
+        ({"HISTORY__BYTES": "40000", "MAX_BODY_BYTES": "40000"}, False),
+    ],
 )
 async def test_an_open_turn_is_whole_that_is_longer_than_the_history(tmp_path, bound, in_file):
     """Its beginning is not retained, and perhaps not in the file's commits; and it is killed again

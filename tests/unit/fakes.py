@@ -45,6 +45,7 @@ class FakeWire:
 
     def __init__(self) -> None:
         self.writable = True
+        self.width = 1 << 20
         self.open = True
         self.sent: list[list[dict[str, Any]]] = []
         self.closed: list[int] = []
@@ -60,7 +61,7 @@ class FakeWire:
 
     @property
     def room(self) -> int:
-        return 1 << 20 if self.writable else 0
+        return self.width if self.writable else 0
 
     @property
     def messages(self) -> list[dict[str, Any]]:
