@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.plugin import BROKER, Duplicate, Event, Rejected, Sender
-from plugins.agent import sessions
 from plugins.agent.chat import ChatPlugin
 from plugins.agent.messages import CHAT, PREFIX
 from plugins.agent.options import ChatOptions
