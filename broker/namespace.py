@@ -33,8 +33,7 @@ from broker.waiting import WaitingRoom
 log = structlog.get_logger(__name__)
 
 QUANTUM = 32
-"""How many publishes of one connection are handled before the next has its turn, and the
-clock is asked; fewer, if they are large (`Intake.take`)."""
+"""How many publishes of one connection, unless large, are handled before the clock is asked."""
 
 BATCH = 256
 """How many publishes, about, go to the engine together."""
