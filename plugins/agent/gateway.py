@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
+import msgspec
 import structlog
 from msgspec import UNSET
 from starlette.requests import Request
@@ -98,7 +99,7 @@ class ChatGateway:
         self._grace = grace
         self._asking: dict[tuple[str, str], str] = {}  # by session and name: not accepted yet
         self._readers: Counter[str] = Counter()  # by message
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._stopping: dict[str, asyncio.Task[None]] = {}  # by message that nobody reads
 
     def routes(self) -> Iterable[BaseRoute]:
         for mount in self._mounts:
@@ -128,7 +129,7 @@ class ChatGateway:
         except BaseException:
             call.leave()
             raise
-        self._readers[answering.message_id] += 1
+        self._arrived(answering.message_id)
         over = partial(self._over, mount, ask.session, call, answering)
         if ask.stream:
             return call.stream(EVENT_STREAM, over)
@@ -183,6 +184,8 @@ class ChatGateway:
         state: Session | None = self._gateway.state(session)
         if state is not None:
             for turn in state.open_turns():
+                if turn.cancel is not None:
+                    continue  # it is about to end
                 if isinstance(turn.message_id, str) and turn.message_id.startswith(name):
                     return turn.message_id, turn.shown[0].position - 1
             for (_, id), event in (state.untaken or {}).items():
@@ -192,35 +195,47 @@ class ChatGateway:
 
     # ------------------------------------------------------------- the end
 
+    def _arrived(self, id: str) -> None:
+        """Somebody reads what answers a message: it is not to be stopped any more."""
+        self._readers[id] += 1
+        if id in self._stopping:
+            self._stopping.pop(id).cancel()
+
     def _over(self, mount: Mount, session: str, call: Call, answering: Answering) -> None:
-        """The response is complete, or its reader has gone away."""
+        """The response is complete, or its reader has gone away. The last one that goes
+        decides whether that stops the turn."""
         id = answering.message_id
         self._readers[id] -= 1
+        if self._readers[id] or answering.ended or not mount.cancels:
+            _leave(call, answering)
+        else:
+            stopping = asyncio.get_running_loop().create_task(self._stop(session, call, answering))
+            self._stopping[id] = stopping
+            stopping.add_done_callback(partial(self._stopped, call, answering))
         if not self._readers[id]:
             del self._readers[id]
-        if answering.ended or not mount.cancels:
-            answering.leave()
-            call.leave()
-            return
-        stopping = asyncio.get_running_loop().create_task(self._stop(session, call, answering))
-        self._stopping.add(stopping)
-        stopping.add_done_callback(self._stopping.discard)
 
     async def _stop(self, session: str, call: Call, answering: Answering) -> None:
-        """Stop a turn unless somebody reads it again soon."""
+        """Stop a turn unless somebody reads it again soon: then this is cancelled."""
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(answering.finished.wait(), self._grace)
-            if not self._readers[answering.message_id]:
-                await answering.started.wait()
-            if not answering.ended and not self._readers[answering.message_id]:
+            await answering.started.wait()
+            if not answering.ended:
                 cancel = Cancel(session, answering.turn_id, reason="its reader has gone away")
                 await call.publish(PREFIX + "cancel", cancel)
         except Refused as refusal:  # it has ended meanwhile
             log.info("turn not cancelled", code=refusal.code)
-        finally:
-            answering.leave()
-            call.leave()
+
+    def _stopped(self, call: Call, answering: Answering, stopping: asyncio.Task[None]) -> None:
+        if self._stopping.get(answering.message_id) is stopping:
+            del self._stopping[answering.message_id]
+        _leave(call, answering)
+
+
+def _leave(call: Call, answering: Answering) -> None:
+    answering.leave()
+    call.leave()
 
 
 def _incoming(request: Request, body: Mapping[str, Any]) -> Incoming:
@@ -230,7 +245,8 @@ def _incoming(request: Request, body: Mapping[str, Any]) -> Incoming:
 
 def _name(ask: Ask) -> str:
     """How the messageId of a question begins: the same for the same question."""
-    digest = hashlib.sha256(f"{ask.session}\n{ask.user or ''}\n{ask.text}".encode()).hexdigest()
+    question = [ask.session, ask.user, ask.text, ask.metadata]
+    digest = hashlib.sha256(msgspec.json.encode(question, order="deterministic")).hexdigest()
     return f"http-{digest[:16]}-"
 
 

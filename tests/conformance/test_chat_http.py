@@ -193,6 +193,20 @@ async def test_what_is_told_behind_the_end_is_waited_for(site, agent):
         assert kinds[-3:] == ["agent_response", "message_saved", "stream_end"]
 
 
+async def test_what_is_said_of_a_message_late_does_not_end_its_turn(site, agent):
+    """An error that names no turn, and what was heard: the turn goes on."""
+    async with asking(site, "guide") as response:
+        message = await agent.start()
+        of = {"sessionId": "s", "messageId": message["messageId"]}
+        await agent.say("error", {**of, "code": "late", "message": "no", "retryable": False})
+        await agent.say("transcription", {**of, "text": "Hi"})
+        await agent.tokens("Hello")
+        await agent.say("turnCompleted", completed(text="Hello"))
+        await agent.say("messageSaved", {"sessionId": "s", "turnId": "t", "messageId": "m"})
+        kinds = [event.json["type"] for event in await response.rest()]
+        assert kinds == ["stream_start", "token", "agent_response", "message_saved", "stream_end"]
+
+
 # ----------------------------------------------------------------- without a worker
 
 
@@ -287,6 +301,39 @@ async def test_the_same_words_later_or_elsewhere_are_another_question(site, agen
     assert len(ids) == 4
 
 
+async def test_one_whose_turn_was_told_to_stop_is_asked_anew(site, agent):
+    """Though that turn has not ended yet: what it says is not an answer any more."""
+    async with asking(site, "octopus") as first:
+        await agent.start("old")
+        await agent.say("cancel", {"sessionId": "s", "turnId": "old"})
+        async with asking(site, "octopus") as again, asking(site, "octopus") as third:
+            await agent.start("new")
+            await agent.say("turnCompleted", completed("old", finishReason="cancelled"))
+            assert [event.event for event in await first.rest()][-1] == "turn_end"
+            await agent.tokens("Hello", turn="new")
+            await agent.say("turnCompleted", completed("new", text="Hello"))
+            for response in (again, third):
+                begun, text, end = await response.rest()
+                assert (begun.json["turn_id"], end.json["turn_id"]) == ("new", "new")
+                assert text.json["text"] == "Hello"
+    assert not [m for m in await agent.peer.barrier() if m["op"] == "event"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "one", "other"),
+    [
+        ("guide", {"chatModelId": "a"}, {"chatModelId": "b"}),
+        ("strakly", {"branch_id": "a"}, {}),
+        ("opshub", {"userId": "a\nb", "message": "c"}, {"userId": "a", "message": "b\nc"}),
+    ],
+)
+async def test_what_differs_in_anything_is_another_question(site, agent, dialect, one, other):
+    """The same words of another branch, to another model, or of another user."""
+    async with asking(site, dialect, body=one), asking(site, dialect, body=other):
+        ids = {(await agent.given())["messageId"] for _ in range(2)}
+        assert len(ids) == 2
+
+
 # ----------------------------------------------------------------- the reader goes away
 
 
@@ -342,6 +389,24 @@ async def test_who_comes_back_in_time_cancels_nothing(start):
             await agent.say("turnCompleted", completed(text="Hello"))
             *_, last = await again.rest()
             assert last.json == {"type": "done", "finalMessage": "Hello"}
+        assert not [m for m in await agent.peer.barrier() if m["op"] == "event"]
+
+
+async def test_the_grace_begins_when_the_last_reader_has_left(start):
+    """Whoever leaves before, or is followed by another, holds nothing."""
+    site = await start(**options(cancel_grace=600))
+    async with working(site) as agent:
+        async with asking(site, "opshub"):
+            await agent.start()
+            async with asking(site, "opshub"):
+                pass
+            await settled(site, 2)  # the one that has left is forgotten
+        await settled(site, 2)  # of the last one, its grace
+        async with asking(site, "opshub") as again:
+            await settled(site, 2)  # which is over
+            await agent.say("turnCompleted", completed(text="Hello"))
+            assert (await again.rest())[-1].json["type"] == "done"
+        await settled(site, 1)
         assert not [m for m in await agent.peer.barrier() if m["op"] == "event"]
 
 
