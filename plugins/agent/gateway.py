@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from broker.accept import preferred
 from broker.gateway import EVENT_STREAM, Call, Gateway, Hangup, Refused
 from broker.plugin import ConfigError
 from plugins.agent.answering import Answering
@@ -37,7 +38,7 @@ from plugins.agent.sessions import Session
 
 log = structlog.get_logger("edgestream.agent")
 
-OFFERED = ("text/event-stream", "application/json")
+STREAM, JSON = "text/event-stream", "application/json"
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_.~-]+)*")
 
@@ -123,7 +124,8 @@ class ChatGateway:
             return Response(status_code=400)  # nobody is there to read it
 
     async def _answer(self, mount: Mount, asking: Asking, request: Request) -> Response:
-        call = self._gateway.admit(request, OFFERED)
+        offered = (STREAM,) if mount.dialect.document is None else (STREAM, JSON)
+        call = self._gateway.admit(request, offered)
         try:
             ask, answering = await asking(mount.dialect, request, call)
         except BaseException:
@@ -145,7 +147,8 @@ class ChatGateway:
 
     async def _ask(self, dialect: Dialect, request: Request, call: Call) -> Asked:
         """Ask, or find that it is being answered already."""
-        ask = dialect.ask(_incoming(request, await self._gateway.read_object(request)))
+        incoming = _incoming(request, await self._gateway.read_object(request))
+        ask = _acceptable(dialect.ask(incoming), incoming)
         name = _name(ask)
         known, after = self._open(ask.session, name)
         id = known or self._asking.get((ask.session, name)) or name + secrets.token_urlsafe(6)
@@ -163,7 +166,8 @@ class ChatGateway:
         """Have a worker fetch what the user said, and answer it."""
         recording = await self._recordings.receive(request)
         try:
-            ask = dialect.hear(_incoming(request, recording.fields))
+            incoming = _incoming(request, recording.fields)
+            ask = _acceptable(dialect.hear(incoming), incoming)
             id = "voice-" + secrets.token_urlsafe(12)
             answering = Answering(id, dialect.encoder(ask), dialect.lingers, call.say)
             call.follow(PREFIX + ">", ask.session, answering)
@@ -240,7 +244,16 @@ def _leave(call: Call, answering: Answering) -> None:
 
 def _incoming(request: Request, body: Mapping[str, Any]) -> Incoming:
     path: Mapping[str, Any] = request.path_params
-    return Incoming(path, request.query_params, request.headers, body)
+    headers = {**request.headers, "accept": ",".join(request.headers.getlist("accept"))}
+    return Incoming(path, request.query_params, headers, body)
+
+
+def _acceptable(ask: Ask, incoming: Incoming) -> Ask:
+    """It, unless the answer would be of a kind that the request does not accept: 406."""
+    kind = STREAM if ask.stream else JSON
+    if preferred(incoming.headers["accept"], (kind,)) is None:
+        raise Refused("not_acceptable", f"accept: this is answered with {kind}")
+    return ask
 
 
 def _name(ask: Ask) -> str:

@@ -501,6 +501,27 @@ async def test_what_does_not_fit_is_named(http, dialect):
     assert (await http.post("/octopus/api/chat//send", json=body)).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("dialect", "changed", "accept"),
+    [
+        ("octopus", {}, "application/json"),
+        ("opshub", {}, "text/event-stream;q=0, */*"),
+        ("guide", {"stream": True}, "application/json"),
+        ("guide", {"stream": False}, "text/event-stream"),
+        ("strakly", {}, "text/event-streams"),
+    ],
+)
+async def test_what_it_would_be_answered_with_has_to_be_acceptable(
+    http, site, dialect, changed, accept
+):
+    """A stream or JSON, as this very request would get: 406, and nobody is asked."""
+    path, body = ASK[dialect]
+    path = path.partition("?")[0]
+    answer = await http.post(path, json={**body, **changed}, headers={"Accept": accept})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (406, "not_acceptable")
+    await settled(site, 0)
+
+
 async def test_where_they_are_is_configured(start):
     """Prefixes, and which there are."""
     chosen = {"octopus": {"prefix": ""}, "guide": {"enabled": False}}

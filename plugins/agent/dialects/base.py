@@ -22,7 +22,7 @@ class Incoming:
     Attributes:
         path: the parameters of its path.
         query: the parameters of its query.
-        headers: by lower-case names.
+        headers: by lower-case names; `accept` is one of them, "" where there is none.
         body: the JSON object.
     """
 
