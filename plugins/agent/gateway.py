@@ -244,14 +244,14 @@ def _leave(call: Call, answering: Answering) -> None:
 
 def _incoming(request: Request, body: Mapping[str, Any]) -> Incoming:
     path: Mapping[str, Any] = request.path_params
-    headers = {**request.headers, "accept": ",".join(request.headers.getlist("accept"))}
-    return Incoming(path, request.query_params, headers, body)
+    accept = ",".join(request.headers.getlist("accept"))
+    return Incoming(path, request.query_params, {**request.headers, "accept": accept}, body)
 
 
 def _acceptable(ask: Ask, incoming: Incoming) -> Ask:
     """It, unless the answer would be of a kind that the request does not accept: 406."""
     kind = STREAM if ask.stream else JSON
-    if preferred(incoming.headers["accept"], (kind,)) is None:
+    if preferred(incoming.headers.get("accept", ""), (kind,)) is None:
         raise Refused("not_acceptable", f"accept: this is answered with {kind}")
     return ask
 

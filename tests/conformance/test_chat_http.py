@@ -473,7 +473,7 @@ async def test_a_broker_that_stops_ends_streams_in_the_dialect_s_own_way(start):
         await site.broker.stop()
         assert (await response.rest())[-1].json["type"] == "error"
         answer = await asked
-        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "shutting_down")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down")
 
 
 # ----------------------------------------------------------------- what is refused

@@ -178,6 +178,37 @@ def test_a_turn_that_fails(name, end, told):
     assert way.event(completed(TEXT)) == b""
 
 
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("octopus", ["turn_end"]),
+        ("guide", ["error", "stream_end"]),
+        ("opshub", ["error"]),
+        ("strakly", []),
+    ],
+)
+def test_a_turn_whose_own_end_says_that_it_failed(name, kinds):
+    """That is no success: all of its text, and then as any other failure."""
+    way = encoder(name)
+    chunks = written(way, [at(TurnStarted(**OF, agentId="a")), *tokens(PIECES[:1])])
+    last = way.event(completed(TEXT, "error"))
+    assert way.ended
+    assert read(name, [*chunks, last]).text == TEXT
+    ended = [e[0] if isinstance(e, tuple) else e["type"] for e in read(name, [last]).events]
+    assert ended[len(ended) - len(kinds) :] == kinds
+    assert "agent_response" not in ended
+
+
+@pytest.mark.parametrize("name", ["guide", "strakly"])
+def test_a_json_answer_of_a_turn_that_says_that_it_failed(name):
+    """It is 502, and no answer."""
+    changes = {"query": {"stream": "false"}} if name == "guide" else {"accept": "application/json"}
+    way = encoder(name, **changes)
+    written(way, [at(TurnStarted(**OF, agentId="a")), completed(TEXT, "error")])
+    status, document = way.answer()
+    assert (status, json.loads(document)["error"]["code"]) == (502, "agent_failed")
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_a_turn_that_fails_before_it_has_begun(name):
     """Also then the stream has its end."""

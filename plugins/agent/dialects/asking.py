@@ -48,7 +48,7 @@ def flag(incoming: Incoming, field: str, *, default: bool) -> bool:
 def wants_stream(incoming: Incoming) -> bool:
     """Whether ``Accept`` prefers a stream to one JSON answer, where there are both."""
     kinds = ("application/json", "text/event-stream")
-    return preferred(incoming.headers["accept"], kinds) == kinds[1]
+    return preferred(incoming.headers.get("accept", ""), kinds) == kinds[1]
 
 
 def _string(values: Mapping[str, Any], field: str) -> str:
