@@ -13,6 +13,9 @@ from broker.bodies import path_of
 from broker.codec import JSON
 from broker.gateway import Refused
 
+WHOLE = "$"
+"""Names the body itself, where no field of it is wrong."""
+
 BODY_SECONDS = 60.0
 """How long a request's body may take."""
 
@@ -49,7 +52,7 @@ async def read_object(request: Request, limit: int) -> dict[str, Any]:
     check_type(request, ("application/json",))
     value = decode(await read(request, limit), JSON.decode_any)
     if not isinstance(value, dict):
-        raise Refused("bad_message", "the body is to be a JSON object")
+        raise Refused("bad_message", "the body is to be a JSON object", WHOLE)
     return value
 
 
@@ -97,8 +100,8 @@ def check_accept(request: Request, offered: Sequence[str]) -> None:
 
 
 def field_of(error: msgspec.ValidationError) -> str:
-    """The field that a msgspec error is about."""
-    return path_of(error).removeprefix("$").removeprefix(".")
+    """The field that a msgspec error is about; "$" is all of it."""
+    return path_of(error).removeprefix(WHOLE).removeprefix(".") or WHOLE
 
 
 def _too_large(limit: int) -> Refused:

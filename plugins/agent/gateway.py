@@ -31,6 +31,7 @@ from plugins.agent.answering import Answering
 from plugins.agent.dialects import DIALECTS
 from plugins.agent.dialects.base import Ask, Dialect, Incoming, Unfit, problem
 from plugins.agent.messages import PREFIX, Cancel, UserMessage
+from plugins.agent.missed import missed
 from plugins.agent.options import ChatOptions
 from plugins.agent.recordings import PATH as AUDIO
 from plugins.agent.recordings import Recording, Recordings
@@ -111,6 +112,10 @@ class ChatGateway:
                 post = partial(self._post, mount, self._say)
                 yield Route(mount.prefix + path, post, methods=["POST"])
         yield Route(AUDIO, self._recordings.fetch)
+        paths = [
+            m.prefix + path for m in self._mounts for path in (*m.dialect.paths, *m.dialect.voice)
+        ]
+        yield from missed(paths, [mount.prefix for mount in self._mounts])
 
     async def _post(self, mount: Mount, asking: Asking, request: Request) -> Response:
         try:

@@ -486,10 +486,14 @@ async def test_what_does_not_fit_is_named(http, dialect):
     lacking = {name: value for name, value in body.items() if name != "message"}
     answer = await http.post(path, json=lacking)
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "message")
-    assert (await http.get(path)).status_code == 405
+    for method in ("GET", "PUT", "PATCH", "DELETE"):
+        answer = await http.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        assert answer.json()["error"]["code"] == "method_not_allowed"
     for status, code, sent in (
         (400, "bad_message", {"content": b"{"}),
         (422, "bad_message", {"content": b"[]"}),
+        (422, "bad_message", {"content": b"null"}),
         (406, "not_acceptable", {"json": body, "headers": {"Accept": "image/png"}}),
         (413, "too_large", {"json": {**body, "message": "x" * (1 << 20)}}),
         (415, "unsupported_type", {"content": b"x", "headers": {"Content-Type": "text/plain"}}),
@@ -498,7 +502,10 @@ async def test_what_does_not_fit_is_named(http, dialect):
         answer = await http.post(path, **sent)
         assert answer.status_code == status
         assert answer.json()["error"]["code"] == code
-    assert (await http.post("/octopus/api/chat//send", json=body)).status_code == 404
+        assert answer.json()["error"].get("field") == ("$" if status == 422 else None)
+    for method, gone in ("POST", f"/{dialect}/api/chat//send"), ("GET", f"/{dialect}/nope"):
+        answer = await http.request(method, gone)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize(
