@@ -40,6 +40,7 @@ COMPILED = [
     "plugins/agent/answering.py",
     "broker/wishes.py",
     "plugins/agent/merging.py",
+    "plugins/agent/rules.py",
     "plugins/agent/sessions.py",
     "plugins/agent/turns.py",
 ]

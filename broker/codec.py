@@ -6,7 +6,8 @@ others go on), and messages into bytes that can be packed together into one.
 A body travels as the raw bytes that it came in; `bodies` checks it.
 """
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +22,9 @@ from broker.messages import (
     BrokerMessage,
     ClientMessage,
 )
+
+LARGE = 64 << 10
+"""Of a message longer than this, each operation is decoded when its turn comes, in bytes."""
 
 
 class Malformed(Struct):
@@ -83,6 +87,8 @@ class Codec:
         """
         if not self.binary and not data.isascii():
             data.decode()  # msgspec leaves raw and skipped parts unchecked
+        if len(data) > LARGE:
+            return self._decode_each(data)
         try:
             decoded = self._one_or_more(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -111,14 +117,16 @@ class Codec:
                 yield msgspec.convert(item, BrokerMessage)
 
     def _decode_each(self, data: bytes) -> Iterable[ClientMessage | Malformed]:
-        """The slow way, once the fast one failed: find out which object is bad, and why."""
+        """One by one: because the message is large, or to find out which is bad, and why."""
         try:
             raws = self._each(data)
         except msgspec.ValidationError:
             return [self._decode_one(data)]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return [Malformed(Rejected("bad_message", _why_undecodable(error)))]
-        return map(self._decode_one, raws)
+        # A `Raw` may be several times what it stands for, and keeps the whole message.
+        sizes = array("I", [len(raw) for raw in raws])
+        return map(self._decode_one, _cut(b"".join(raws), sizes))
 
     def _decode_one(self, raw: bytes | Raw) -> ClientMessage | Malformed:
         try:
@@ -161,6 +169,14 @@ def _array_head(count: int) -> bytes:
     if count < 65_536:
         return b"\xdc" + count.to_bytes(2, "big")
     return b"\xdd" + count.to_bytes(4, "big")
+
+
+def _cut(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
+    """`data` in pieces of so many bytes."""
+    stop = 0
+    for size in sizes:
+        start, stop = stop, stop + size
+        yield data[start:stop]
 
 
 def _why_undecodable(error: Exception) -> str:

@@ -24,6 +24,9 @@ T = TypeVar("T")
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0.01, le=31_536_000)]
 
+LEAST_EVENTS = 32
+"""What a history retains of one stream, at least: as much as is published in one go."""
+
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the configuration file."""
@@ -117,7 +120,7 @@ class Namespace(_Section, frozen=True):
 
     plugin: str
     engine: Literal["memory", "sqlite"] = "memory"
-    weight: Positive = 1
+    weight: Annotated[int, Meta(ge=1, le=100)] = 1
     max_body_bytes: Positive = 256 << 10
     queue: Queue = Queue()
     history: History = History()
@@ -257,6 +260,19 @@ def _check_sizes(config: Config) -> None:
                 f"namespaces.{name}.max_body_bytes",
                 f"{namespace.max_body_bytes} is more than limits.max_message_bytes, {most}: "
                 "such a body could never come",
+            )
+        history = namespace.history
+        if history.bytes < namespace.max_body_bytes:
+            raise ConfigError(
+                f"namespaces.{name}.history.bytes",
+                f"{history.bytes} is less than max_body_bytes, {namespace.max_body_bytes}: "
+                "such a body would be gone before it could be read again",
+            )
+        if history.events < LEAST_EVENTS:
+            raise ConfigError(
+                f"namespaces.{name}.history.events",
+                f"{history.events} is less than {LEAST_EVENTS}: "
+                "a reader that is a moment behind would have a gap",
             )
 
 

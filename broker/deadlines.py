@@ -57,14 +57,16 @@ class Deadlines:
         self._waking = 0
         now = self._clock.unix_ms()
         asked = 0
-        while self._heap and self._heap[0][0] <= now and asked < AT_ONCE:
-            due, key = heapq.heappop(self._heap)
-            if self._next.get(key) == due:
-                del self._next[key]
-                self._due(key, now)
-                asked += 1
-        if self._heap:
-            self._wait()
+        try:
+            while self._heap and self._heap[0][0] <= now and asked < AT_ONCE:
+                due, key = heapq.heappop(self._heap)
+                if self._next.get(key) == due:
+                    del self._next[key]
+                    self._due(key, now)
+                    asked += 1
+        finally:
+            if self._heap:
+                self._wait()
 
 
 class Timeouts(Generic[T]):

@@ -22,10 +22,13 @@ from broker.outbox import Receipts
 RELEASED = 4
 """How many held connections are let in again in one turn, at most."""
 
-
 SHARES = 64
-"""Who has more than this part of a full namespace's messages, or brings more than this
-part of its bytes at once, is held."""
+"""Who has more than a 64th of a full namespace's messages, or brings more than a 64th of
+its bytes at once, is held."""
+
+HANDFUL = 16 << 10
+"""How many bytes of one connection are taken at once: no more once there are as many. To
+decode and check as much takes up to about a slice."""
 
 
 class Publisher(Protocol):
@@ -144,20 +147,35 @@ class Intake:
             ingress.publisher.hold(self)
 
     def take(self, ingress: Ingress, limit: int) -> list[Publish]:
-        """The next publishes of `ingress`, up to `limit`."""
+        """The next publishes of `ingress`: up to `limit`, or to the one that makes `HANDFUL`."""
         queue = ingress.queue
         if len(queue) <= limit:
             taken = list(queue)
             queue.clear()
-            ingress.heavy = ingress.turns > 0
-            ingress.turns = 0
         else:
             taken = [queue.popleft() for _ in range(limit)]
+        size = sum([len(message.body) for message in taken])
+        if size > HANDFUL:
+            size = self._put_back(queue, taken)
+        if queue:
             ingress.turns += 1
+        else:
+            ingress.heavy = ingress.turns > 0
+            ingress.turns = 0
         self.messages -= len(taken)
         self.handled += len(taken)
-        self.bytes -= sum([len(message.body) for message in taken])
+        self.bytes -= size
         return taken
+
+    def _put_back(self, queue: deque[Publish], taken: list[Publish]) -> int:
+        """Leave what is beyond a `HANDFUL` in the queue; returns the bytes of the others."""
+        size = count = 0
+        while count < len(taken) and size < HANDFUL:
+            size += len(taken[count].body)
+            count += 1
+        queue.extendleft(reversed(taken[count:]))
+        del taken[count:]
+        return size
 
     @property
     def has_room(self) -> bool:

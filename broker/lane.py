@@ -56,11 +56,21 @@ class Source(Protocol):
     def keys(self) -> Sequence[str]:
         """The streams of which something is retained."""
 
-    def snapshot(self, key: str | None, since: int | None) -> Sequence[Event]:
-        """The compacted state of one stream, or (None) of all of them.
+    def streams(self) -> Sequence[str]:
+        """The streams that have a state."""
 
-        With `since`, only what has changed after that position.
-        """
+    def last(self, key: str) -> int:
+        """The position of a stream's last event; 0 where there is none."""
+
+    def snapshot(self, key: str, since: int | None) -> Sequence[Event]:
+        """The compacted state of a stream; with `since`, only what has changed after that
+        position."""
+
+    def hold(self, key: str) -> float:
+        """A replay is inside a stream, which stays as it is for a while: see `release`."""
+
+    def release(self, key: str, since: float) -> None:
+        """Undo one `hold`, of which this is the answer."""
 
     def merge(self, run: Sequence[Event]) -> Sequence[Event]:
         """Neighbours of one stream, with those joined that lose nothing by it."""
@@ -87,6 +97,9 @@ class Wanted(Protocol):
 
     def want(self, event: Event) -> bool:
         """Whether one of them is for this event."""
+
+    def told(self, key: str) -> int:
+        """The position up to which none of them wants anything more of a stream."""
 
     def forbid_merging(self, event: Event) -> bool:
         """Whether one that is for this event wants each alone."""
@@ -167,7 +180,7 @@ class Positions:
         room = limit
         while room > 0 and self._positions and self._source.may_read:
             key = next(iter(self._positions))
-            after = self._positions.pop(key)
+            after = max(self._positions.pop(key), self._wanted.told(key))
             read, reached = read_some(self._source, key, after)
             wanted = self._merge([event for event in read if self._wanted.want(event)])
             for index, event in enumerate(wanted):

@@ -85,7 +85,7 @@ class Leases:
         for key in self._plugin.joined(sender, self._clock.unix_ms()):
             stream = self._streams.get(key)
             if stream is not None:
-                for event in self._plugin.owed(stream.committed, sender):
+                for event in self._plugin.owed(stream.committed, stream.head, sender):
                     self._tell(member, event)
         self.watch()
 
@@ -121,8 +121,7 @@ class Leases:
 
     def address(self, event: Event) -> None:
         """Let the one whom a delivered event is addressed to have it."""
-        state = self._streams[event.key].committed
-        recipient = self._plugin.recipient(state, event)
+        recipient = self._plugin.recipient(self._streams[event.key].head, event)
         if recipient is not None:
             for member in self._members.get(recipient.identity, ())[-1:]:
                 if not member.reads(self._fanout, event):
@@ -137,9 +136,8 @@ class Leases:
             return
         try:
             events = list(self._plugin.expire(stream.head, now))
+            if events:
+                self._say(key, events)
         except Exception:  # the other streams must go on, whatever this is
-            log.exception("plugin failed")
-            return
-        if events:
-            self._say(key, events)
+            log.exception("plugin failed", namespace=self._plugin.namespace, key=key)
         self.postpone([key])

@@ -12,11 +12,59 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
+    from broker.namespace import Namespace
     from broker.transports.port import Port
 
 LAG_PERIOD = 0.1
 
-STORAGE: Sequence[tuple[str, type[GaugeMetricFamily | CounterMetricFamily], str]] = (
+Family = type[GaugeMetricFamily | CounterMetricFamily]
+
+NAMESPACE: Sequence[tuple[str, Family, str, Callable[["Namespace"], int]]] = (
+    (
+        "events_received", CounterMetricFamily, "Publishes that came in.",
+        lambda namespace: namespace.intake.handled + namespace.intake.messages,
+    ),
+    (
+        "events_accepted", CounterMetricFamily, "Publishes that were accepted.",
+        lambda namespace: namespace.accepted,
+    ),
+    (
+        "events_delivered", CounterMetricFamily, "Events offered to connections.",
+        lambda namespace: namespace.fanout.delivered,
+    ),
+    (
+        "slice_overruns", CounterMetricFamily,
+        "Turns in which its publishes, whatever the reason, took far more than its share.",
+        lambda namespace: namespace.overruns,
+    ),
+    (
+        "queue_messages", GaugeMetricFamily, "Publishes that wait to be handled.",
+        lambda namespace: namespace.intake.messages,
+    ),
+    (
+        "queue_bytes", GaugeMetricFamily, "Their bodies' bytes.",
+        lambda namespace: namespace.intake.bytes,
+    ),
+    (
+        "streams", GaugeMetricFamily, "Streams with a state.",
+        lambda namespace: len(namespace.streams),
+    ),
+    (
+        "group_members", GaugeMetricFamily, "Places in work queues.",
+        lambda namespace: namespace.groups.members,
+    ),
+    (
+        "untaken", GaugeMetricFamily, "Events that no worker has taken up yet.",
+        lambda namespace: namespace.groups.untaken,
+    ),
+    (
+        "unattended", GaugeMetricFamily, "Publishes that wait for a worker to come.",
+        lambda namespace: len(namespace.waiting),
+    ),
+)  # fmt: skip
+"""What each namespace counts."""
+
+STORAGE: Sequence[tuple[str, Family, str]] = (
     ("bytes", GaugeMetricFamily, "The size of a durable namespace's file."),
     ("log_bytes", GaugeMetricFamily, "The size of its write-ahead log."),
     ("rows", GaugeMetricFamily, "Commits in it that are not stored by stream yet."),
@@ -90,55 +138,22 @@ class BrokerCollector(Collector):
         yield _gauge("subscriptions", "Standing subscriptions.", subscriptions)
 
     def _namespaces(self) -> Iterable[Metric]:
-        label = ["namespace"]
-        received = CounterMetricFamily(
-            "edgestream_events_received", "Publishes that came in.", labels=label
-        )
-        accepted = CounterMetricFamily(
-            "edgestream_events_accepted", "Publishes that were accepted.", labels=label
-        )
-        delivered = CounterMetricFamily(
-            "edgestream_events_delivered", "Events offered to connections.", labels=label
-        )
-        overruns = CounterMetricFamily(
-            "edgestream_slice_overruns", "Turns that a namespace overran.", labels=label
-        )
-        messages = GaugeMetricFamily(
-            "edgestream_queue_messages", "Publishes that wait to be handled.", labels=label
-        )
-        size = GaugeMetricFamily("edgestream_queue_bytes", "Their bodies' bytes.", labels=label)
-        waiting = GaugeMetricFamily(
+        families = [
+            family(f"edgestream_{name}", help, labels=["namespace"])
+            for name, family, help, _ in NAMESPACE
+        ]
+        depth = GaugeMetricFamily(
             "edgestream_outbox_depth",
             "Events, or streams of readers that are behind, that wait for a socket.",
-            labels=label,
-        )
-        streams = GaugeMetricFamily("edgestream_streams", "Streams with a state.", labels=label)
-        members = GaugeMetricFamily(
-            "edgestream_group_members", "Places in work queues.", labels=label
-        )
-        untaken = GaugeMetricFamily(
-            "edgestream_untaken", "Events that no worker has taken up yet.", labels=label
-        )
-        unattended = GaugeMetricFamily(
-            "edgestream_unattended", "Publishes that wait for a worker to come.", labels=label
+            labels=["namespace"],
         )
         for namespace in self._port.router.namespaces:
-            name = [namespace.name]
-            intake = namespace.intake
-            received.add_metric(name, intake.handled + intake.messages)
-            accepted.add_metric(name, namespace.accepted)
-            delivered.add_metric(name, namespace.fanout.delivered)
-            overruns.add_metric(name, namespace.overruns)
-            messages.add_metric(name, intake.messages)
-            size.add_metric(name, intake.bytes)
-            streams.add_metric(name, len(namespace.streams))
-            members.add_metric(name, namespace.groups.members)
-            untaken.add_metric(name, namespace.groups.untaken)
-            unattended.add_metric(name, len(namespace.waiting))
+            label = [namespace.name]
+            for family, (*_, count) in zip(families, NAMESPACE, strict=True):
+                family.add_metric(label, count(namespace))
             queues = (s.reader.queues.get(namespace) for s in self._port.sessions.live)
-            waiting.add_metric(name, sum(queue.depth for queue in queues if queue is not None))
-        yield from (received, accepted, delivered, overruns, messages, size, waiting, streams)
-        yield from (members, untaken, unattended)
+            depth.add_metric(label, sum(queue.depth for queue in queues if queue is not None))
+        yield from (*families, depth)
 
     def _engines(self) -> Iterable[Metric]:
         label = ["namespace"]

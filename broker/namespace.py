@@ -33,7 +33,8 @@ from broker.waiting import WaitingRoom
 log = structlog.get_logger(__name__)
 
 QUANTUM = 32
-"""How many publishes of one connection are handled before the next has its turn."""
+"""How many publishes of one connection are handled before the next has its turn, and the
+clock is asked; fewer, if they are large (`Intake.take`)."""
 
 BATCH = 256
 """How many publishes, about, go to the engine together."""
@@ -62,7 +63,7 @@ class Namespace:
         self.engine = engine
         self.intake = Intake(settings.queue, wake)
         self.streams = Streams(plugin, engine, settings.history.streams, clock.unix_ms)
-        self.retained = Retained(plugin, engine, self.streams, settings.weight)
+        self.retained = Retained(plugin, engine, self.streams, clock.seconds, settings.weight)
         self.fanout = Fanout(self.retained, clock, call_later)
         self.leases = Leases(
             plugin, self.streams, self.retained, self.fanout, clock, call_later, self.say
@@ -114,12 +115,10 @@ class Namespace:
         Raises:
             Rejected: ``too_large``.
         """
-        if len(message.body) > self.settings.max_body_bytes:
-            raise Rejected(
-                "too_large",
-                f"a body in {self.name} has at most {self.settings.max_body_bytes} bytes, "
-                f"this one {len(message.body)}",
-            )
+        most = self.settings.max_body_bytes
+        if len(message.body) > most and message.topic not in self.plugin.whole:
+            why = f"a body in {self.name} has at most {most} bytes, this one {len(message.body)}"
+            raise Rejected("too_large", why)
         self.intake.put(ingress, message)
 
     def run(self, until: float, *, fresh: bool = False) -> None:

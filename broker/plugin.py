@@ -69,6 +69,8 @@ class Plugin(Generic[State]):
         closing: the topics of events with which something ends, of which the events before it
             can be compacted (`settled`), `compact_after` ms later; None for never.
         parts: the topics of events that `told` speaks of.
+        whole: the topics of events that say again what came in parts: their bodies may be as
+            large as a message, whatever `max_body_bytes` is.
         started: when it began to be told who is connected, in Unix ms.
         retained: its last events are its state, so that a subscription without
             ``replay`` gets a snapshot as well.
@@ -82,6 +84,7 @@ class Plugin(Generic[State]):
     addressed: ClassVar[frozenset[str]] = frozenset()
     closing: ClassVar[frozenset[str]] = frozenset()
     parts: ClassVar[frozenset[str]] = frozenset()
+    whole: ClassVar[frozenset[str]] = frozenset()
     work: ClassVar[frozenset[str]] = frozenset()
     settling: ClassVar[frozenset[str]] = frozenset()
     compact_after: int | None = None
@@ -121,9 +124,14 @@ class Plugin(Generic[State]):
         """`validate`, then `apply`; one that can do both in one step may say so here.
 
         Raises:
-            Rejected, Duplicate: as `validate`, and nothing has changed.
+            Rejected: as `validate`, and nothing has changed.
+            Duplicate: as `validate`; `repeated` knows of it.
         """
-        self.validate(head, event)
+        try:
+            self.validate(head, event)
+        except Duplicate:
+            self.repeated(head, event)
+            raise
         self.apply(head, event)
 
     def validate(self, head: State, event: Event) -> None:
@@ -141,6 +149,16 @@ class Plugin(Generic[State]):
         An event that `essence` was made of may be folded again behind it, with all that
         follow: that changes nothing.
         """
+
+    def repeated(self, head: State, event: Event) -> None:
+        """An event that was accepted before has come again, perhaps from somebody else.
+
+        Who says so may matter to the head. It is not stored, and no other state knows.
+        """
+
+    def rebuilt(self, key: str, lost: State, head: State) -> None:
+        """Something could not be stored: the head of a stream is not `lost` any more, but
+        folded (`apply`) again from what is stored."""
 
     def follow(self, state: State, event: Event) -> None:
         """`apply`, to a state of which nothing depends: another has had the event already."""
@@ -198,15 +216,17 @@ class Plugin(Generic[State]):
         something for it."""
         return ()
 
-    def owed(self, state: State, sender: Sender) -> Iterable[Event]:
-        """The events of a stream that `sender` missed as their `recipient`."""
+    def owed(self, state: State, head: State, sender: Sender) -> Iterable[Event]:
+        """The events of a stream that `sender` missed as their `recipient`: those that were
+        delivered (`state`), and are its own as it is now (`head`)."""
         return ()
 
     def left(self, sender: Sender, now: int) -> None:
         """A sender is not connected any more."""
 
-    def recipient(self, state: State, event: Event) -> Sender | None:
-        """Whom an accepted event is addressed to, beside those who subscribe to it."""
+    def recipient(self, head: State, event: Event) -> Sender | None:
+        """Whom an accepted event is addressed to, beside those who subscribe to it: as it is
+        now, which what is stored may not say (`repeated`)."""
         return None
 
     # Work queues: asked only of a plugin that has `work`.

@@ -135,8 +135,10 @@ class Queue:
     def add(self, subscription: Subscription, replaces: Subscription | None = None) -> None:
         """Let a subscription have what comes from now on, or what another still had to get."""
         wishes = self._wishes
-        since = self.source.position if replaces is None else wishes.since(replaces)
-        wishes.add(subscription, since)
+        if replaces is None:
+            wishes.add(subscription, self.source.position)
+        else:
+            wishes.add(subscription, wishes.since(replaces), wishes.covers(replaces))
         self.rolls = wishes.rolling > 0
         if not subscription.coalesce and isinstance(self._lane, Latest):
             self._owner.too_slow()  # what it must not miss is being left out already
@@ -146,6 +148,8 @@ class Queue:
         self._wishes.remove(subscription)
         self.rolls = self._wishes.rolling > 0
         replay = self._replays.pop(subscription, None)
+        if replay is not None:
+            replay.close(self.source)
         if self._lane is None:
             if self._pieces or self._gathered:
                 self._hold_positions()  # what waits is read again then, and matched anew
@@ -155,6 +159,8 @@ class Queue:
     def close(self) -> None:
         """The connection is gone: nothing goes out any more."""
         self._wishes = Wishes()
+        for replay in self._replays.values():
+            replay.close(self.source)
         self._replays.clear()
         self._pieces, self._size, self._gathered = [], 0, {}
         self._lane = None
@@ -163,6 +169,7 @@ class Queue:
     def replay(self, replay: Replay) -> None:
         """Give a subscription its replay, once what is queued before it is through."""
         self._replays[replay.subscription] = replay
+        replay.wait(self.source)
         self._wishes.await_replay(replay.subscription, self.source.position)
         self._hold_positions()
         self._wake()
@@ -197,6 +204,7 @@ class Queue:
                 pieces += self._take_replay(replay, limit)
         if not lane and not self._replays:
             self._lane = None
+            self._wishes.caught_up()
             self.live = True
         self.waiting = bool(lane or self._replays)
         return pieces
@@ -219,7 +227,8 @@ class Queue:
 
     def _take_replay(self, replay: Replay, limit: int) -> list[Piece]:
         if not replay.began:
-            self._wishes.begin_replay(replay.subscription, replay.begin(self.source))
+            since = replay.begin(self.source)
+            self._wishes.begin_replay(replay.subscription, since, replay.covers)
         return replay.take(self.source, self.codec, limit, self._replay_over)
 
     def _replay_over(self) -> None:

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET, UnsetType
 
+from broker.contents import History, Snapshot
 from broker.errors import Rejected
 from broker.messages import Subscribe, Subscribed, Unsubscribe, Unsubscribed
 from broker.namespace import Namespace
 from broker.outbox import Outbox
 from broker.queue import Queue
-from broker.replay import Content, History, Replay, ReplayEnd, Snapshot, Subscription
+from broker.replay import Content, Replay, ReplayEnd, Subscription
 from broker.work import Wish, Worker
 
 Membership = tuple[str, Wish]

@@ -1,7 +1,6 @@
-"""Subscriptions, and the replay that one may begin with: a snapshot, or the history."""
+"""Subscriptions, and the replay that one may begin with."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import UNSET
@@ -9,7 +8,7 @@ from msgspec import UNSET
 from broker.codec import Codec
 from broker.envelope import Piece
 from broker.event import Event
-from broker.lane import Gone, Source, read_some
+from broker.lane import Source
 from broker.messages import Replayed
 from broker.topics import matches
 
@@ -79,7 +78,17 @@ class ReplayEnd:
 
 
 class Content(Protocol):
-    """What a replay tells."""
+    """What a replay tells: see `contents`."""
+
+    @property
+    def covers(self) -> Mapping[str, int]:
+        """Of streams that have changed since it began, up to where it has told them."""
+
+    def wait(self, source: Source) -> None:
+        """It is going to begin: what it needs has to stay until then."""
+
+    def close(self, source: Source) -> None:
+        """It is not told, or not to the end."""
 
     def begin(self, source: Source) -> None:
         """Settle what is told: everything up to the source's position now."""
@@ -129,6 +138,19 @@ class Replay:
     def began(self) -> bool:
         return self._position is not None
 
+    @property
+    def covers(self) -> Mapping[str, int]:
+        """See `Content`."""
+        return self._content.covers
+
+    def wait(self, source: Source) -> None:
+        """It is going to begin."""
+        self._content.wait(source)
+
+    def close(self, source: Source) -> None:
+        """It is not told, or not to the end."""
+        self._content.close(source)
+
     def begin(self, source: Source) -> int:
         """Settle what is told. Returns the position at which live begins."""
         self._content.begin(source)
@@ -152,99 +174,3 @@ class Replay:
             if end is not None:
                 pieces.append(Piece(codec.encode(end)))
         return pieces
-
-
-class Snapshot:
-    """The compacted state of the streams that a subscription is about, without cursors.
-
-    Args:
-        since: only what has changed after this position; None for what counts now.
-    """
-
-    def __init__(self, subscription: Subscription, since: int | None = None) -> None:
-        self._wanted = subscription
-        self._since = since
-        self._left: deque[Event] = deque()
-
-    def begin(self, source: Source) -> None:
-        events = source.snapshot(self._wanted.key, self._since)
-        self._left = deque(e for e in events if matches(self._wanted.pattern, e.topic))
-
-    def take(self, source: Source, codec: Codec, limit: int) -> list[Piece]:
-        pieces: list[Piece] = []
-        while self._left and limit > 0:
-            data = source.encode((self._left.popleft(),), codec, self._wanted.id, cursors=False)
-            pieces.append(Piece(data))
-            limit -= len(data)
-        return pieces
-
-    @property
-    def left(self) -> bool:
-        return bool(self._left)
-
-
-class History:
-    """The retained events of the streams that a subscription is about, stream by stream.
-
-    What is more than one read of a stream gives is merged as for a reader that is behind,
-    which this is; a few events are told one by one.
-
-    Args:
-        after: those after this position, of one stream; None for all that are retained.
-    """
-
-    def __init__(self, subscription: Subscription, after: int | None = None) -> None:
-        self._wanted = subscription
-        self._after = after
-        self._until = 0
-        self._streams: deque[tuple[str, int]] = deque()  # and after which position
-        self._begun: str | None = None  # the stream of which something has been told
-        self._merging: str | None = None  # the stream of which there is more than one read
-
-    def begin(self, source: Source) -> None:
-        self._until = source.position
-        key = self._wanted.key
-        if key is not None and self._after is not None:
-            self._streams.append((key, self._after))
-        else:
-            keys = source.keys() if key is None else [key]
-            self._streams.extend((each, source.floor(each)) for each in keys)
-
-    def take(self, source: Source, codec: Codec, limit: int) -> list[Piece]:
-        pieces: list[Piece] = []
-        while self._streams and limit > 0 and source.may_read:
-            key, after = self._streams.popleft()
-            events, reached = self._read(source, key, after)
-            self._begun = key
-            for index, event in enumerate(events):
-                data = source.encode((event,), codec, self._wanted.id)
-                pieces.append(Piece(data))
-                limit -= len(data)
-                if limit <= 0 and index + 1 < len(events):
-                    reached = event.position
-                    break
-            if reached is not None:
-                self._streams.appendleft((key, reached))
-        return pieces
-
-    def _read(self, source: Source, key: str, after: int) -> tuple[Sequence[Event], int | None]:
-        """What comes next in a stream, and how far that is, if there may be more."""
-        try:
-            read, reached = read_some(source, key, after)
-        except Gone:
-            if self._after is not None or self._begun == key:
-                raise
-            read, reached = read_some(source, key, source.floor(key))
-        if read and read[-1].position > self._until:
-            reached = None
-        until, pattern = self._until, self._wanted.pattern
-        events = [e for e in read if e.position <= until and matches(pattern, e.topic)]
-        if reached is not None:
-            self._merging = key
-        if self._merging == key and self._wanted.coalesce and len(events) > 1:
-            return source.merge(events), reached
-        return events, reached
-
-    @property
-    def left(self) -> bool:
-        return bool(self._streams)

@@ -1,6 +1,6 @@
 """What a namespace retains, as its readers see it: see `lane.Source`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -19,11 +19,15 @@ READ_BYTES_EACH = 128
 """How many events a read of some stream counts for, beside those that it gives; and for how
 many bytes of a snapshot there is one more."""
 
+HOLD = 60.0
+"""How long a stream stays as it is for a reader that is in the middle of it, in seconds."""
+
 
 class Retained:
     """The delivered events of one namespace, and the state that they amount to.
 
     Args:
+        seconds: a clock's.
         weight: its share, when several namespaces have readers that are behind.
 
     Attributes:
@@ -31,7 +35,12 @@ class Retained:
     """
 
     def __init__(
-        self, plugin: Plugin[Any], engine: Engine, streams: Streams, weight: int = 1
+        self,
+        plugin: Plugin[Any],
+        engine: Engine,
+        streams: Streams,
+        seconds: Callable[[], float],
+        weight: int = 1,
     ) -> None:
         self.position = 0
         self._share = READ_EVENTS * weight
@@ -39,6 +48,8 @@ class Retained:
         self._plugin = plugin
         self._engine = engine
         self._streams = streams
+        self._seconds = seconds
+        self._held: dict[str, list[float]] = {}  # since when, the earliest first
 
     @property
     def latest(self) -> bool:
@@ -63,9 +74,31 @@ class Retained:
     def keys(self) -> Sequence[str]:
         return self._engine.keys()
 
-    def snapshot(self, key: str | None, since: int | None) -> Sequence[Event]:
-        streams = self._streams if key is None else filter(None, [self._streams.get(key)])
-        told = [event for s in streams for event in self._plugin.snapshot(s.committed, since)]
+    def streams(self) -> Sequence[str]:
+        return [stream.key for stream in self._streams]
+
+    def last(self, key: str) -> int:
+        return self._engine.last(key)
+
+    def hold(self, key: str) -> float:
+        now = self._seconds()
+        self._held.setdefault(key, []).append(now)
+        return now
+
+    def release(self, key: str, since: float) -> None:
+        times = self._held[key]
+        times.remove(since)
+        if not times:
+            del self._held[key]
+
+    def held(self, key: str) -> bool:
+        """Whether some replay is inside a stream, and has not been for too long."""
+        times = self._held.get(key)
+        return times is not None and times[-1] > self._seconds() - HOLD
+
+    def snapshot(self, key: str, since: int | None) -> Sequence[Event]:
+        stream = self._streams.get(key)
+        told = [] if stream is None else list(self._plugin.snapshot(stream.committed, since))
         self._read += READ_COST + sum([len(event.raw) for event in told]) // READ_BYTES_EACH
         return told
 

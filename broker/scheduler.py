@@ -21,11 +21,16 @@ SLICE = 0.0005
 that come fresh, and as long for those of which more waits."""
 
 OVERRUN = 20 * SLICE
-"""From when on a slice that was not kept is counted, in seconds."""
+"""By how much a slice may exceed its share before that is counted and logged, in seconds. It
+is by the clock on the wall: the plugin, a large body, the engine, a collection of garbage
+and a busy machine look the same."""
 
-READ_BYTES = 128 << 10
+READ_ROOM = 128 << 10
 """How much all connections together may bring in one turn, about: to parse as much takes
 about as long as a slice."""
+
+LARGE = 64 << 10
+"""Of messages that came in parts and are longer than this, one is decoded in a turn."""
 
 CATCHING_UP = 8
 """How many connections that are behind may try to read on in one turn, beside new ones."""
@@ -48,13 +53,15 @@ class Scheduler:
 
     def __init__(self, clock: Clock, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self.namespaces: list[Namespace] = []
-        self.read_room = READ_BYTES
+        self.read_room = READ_ROOM
         self._clock = clock
         self._call_soon = call_soon
         self._woken = False
         self._touched: list[Outbox] = []
         self._behind: deque[Outbox] = deque()
         self._starved: deque[Callable[[], None]] = deque()
+        self._laden: deque[Callable[[], None]] = deque()
+        self._unladen = True
 
     def wake(self) -> None:
         """There is work: see to it that there is a turn."""
@@ -73,10 +80,23 @@ class Scheduler:
         self._behind.append(outbox)
         self.wake()
 
-    def next_turn(self, resume: Callable[[], None]) -> None:
+    def takes(self, size: int) -> bool:
+        """Whether what came in parts, `size` bytes now, may be decoded in this turn; if so it
+        counts. The last part may be short, and what it sets free is not."""
+        if size > LARGE:
+            if not self._unladen:
+                return False
+            self._unladen = False
+            return True
+        if self.read_room <= 0:
+            return False
+        self.read_room -= size
+        return True
+
+    def next_turn(self, resume: Callable[[], None], size: int = 0) -> None:
         """Let a connection that has had its share be read again, by `resume`, when those
-        that had theirs before it have been."""
-        self._starved.append(resume)
+        that had theirs before it have been; for what is `LARGE` they are others."""
+        (self._laden if size > LARGE else self._starved).append(resume)
         self.wake()
 
     def turn(self) -> None:
@@ -85,7 +105,8 @@ class Scheduler:
         What is ready leaves before the next one runs: so an event of a quiet namespace,
         or of a quiet publisher, waits for nobody's backlog.
         """
-        self.read_room = READ_BYTES
+        self.read_room = READ_ROOM
+        self._unladen = True
         for namespace in self.namespaces:
             namespace.retained.begin_turn()
         for _ in range(min(CATCHING_UP, len(self._behind))):
@@ -99,15 +120,23 @@ class Scheduler:
                 if intake.fresh if fresh else intake.messages:
                     self._run(namespace, fresh=fresh)
                     self.flush()
+        self._resume()
         for namespace in self.namespaces:
             if namespace.intake.held:
                 namespace.intake.release_some()
         self.flush()
+        self._woken = False
+        if self._touched or self._starved or self._laden or self._behind or self._busy():
+            self.wake()
+
+    def _resume(self) -> None:
+        """Let some go on that wait; the first of each kind finds that it may."""
+        if self._laden:
+            self._laden.popleft()()
         for _ in range(min(RESUMED, len(self._starved))):
             self._starved.popleft()()
-        self._woken = False
-        if self._touched or self._starved or self._behind or self._busy():
-            self.wake()
+            if self.read_room <= 0:
+                break
 
     def _busy(self) -> bool:
         for namespace in self.namespaces:

@@ -118,7 +118,8 @@ class Streams:
     def rebuild(self, key: str) -> None:
         """The head has run ahead of what could be stored: fold it again."""
         stream = self._streams[key]
-        essence = () if stream.committed is stream.head else self.essence(key)
+        lost = stream.head
+        essence = () if stream.committed is lost else self.essence(key)
         stream.head = self._plugin.initial()
         if self._engine.immediate:
             stream.committed = stream.head
@@ -128,6 +129,7 @@ class Streams:
             self._fold(events, stream.head, self._plugin.apply)
             after = events[-1].position
         stream.last = self._engine.last(key)
+        self._plugin.rebuilt(key, lost, stream.head)
 
     def essence(self, key: str) -> Sequence[Event]:
         """What a stream's committed state cannot do without: see `Plugin.essence`."""

@@ -3,12 +3,15 @@
 Once a second it looks what there is to do, and does it a little at a time, about a
 millisecond, so that nobody notices. Of what has ended a while ago (`Plugin.closing`) the parts
 are left out that its end says again, and others are merged: a thousand events are one then,
-and who was in the middle of it, and did not come back so long, cannot go on from there.
+and who was in the middle of it, and did not come back so long, cannot go on from there. A
+stream that is being replayed has time until that is over (`Retained.held`).
 """
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+import structlog
 
 from broker.clock import CallLater, Clock
 from broker.engines.base import Engine
@@ -16,6 +19,8 @@ from broker.event import Event
 from broker.plugin import Plugin
 from broker.retained import Retained
 from broker.streams import Stream, Streams
+
+log = structlog.get_logger(__name__)
 
 PERIOD = 1.0
 PAUSE = 0.002
@@ -49,7 +54,7 @@ class Upkeep:
         self._clock = clock
         self._call_later = call_later
         self._closed: deque[tuple[int, str]] = deque()  # when, and of which stream
-        self._compacting: Iterator[int] | None = None
+        self._compacting: tuple[str, Iterator[int]] | None = None
 
     def begin(self) -> None:
         """Everything that was stored may be compacted, and let go of."""
@@ -59,8 +64,11 @@ class Upkeep:
 
     def start(self) -> None:
         """Do it from now on."""
-        delay = PAUSE if self.some() else PERIOD
-        self._call_later(delay, self.start)
+        delay = PERIOD
+        try:
+            delay = PAUSE if self.some() else PERIOD
+        finally:
+            self._call_later(delay, self.start)
 
     def closed(self, key: str) -> None:
         """Something has ended in a stream."""
@@ -83,12 +91,24 @@ class Upkeep:
                 if not self._closed or self._closed[0][0] + after > now:
                     return False
                 _, key = self._closed.popleft()
-                self._compacting = self._compact(key, now - after)
-            looked_at = next(self._compacting, None)
+                self._compacting = key, self._compact(key, now - after)
+            looked_at = self._look_on(*self._compacting)
             if looked_at is None:
                 self._compacting = None
             left -= looked_at or 1
         return True
+
+    def _look_on(self, key: str, steps: Iterator[int]) -> int | None:
+        """Do a step of a stream's compaction. Returns how many events were looked at; None if it
+        is over, or put off."""
+        if self._retained.held(key):
+            self.closed(key)  # another time
+            return None
+        try:
+            return next(steps, None)
+        except Exception:  # the other streams must go on, whatever this is
+            log.exception("compaction failed", namespace=self._plugin.namespace, key=key)
+            return None
 
     def _compact(self, key: str, before: int) -> Iterator[int]:
         """Merge a stream's events up to where it is settled: again, while it makes them fewer.

@@ -109,9 +109,11 @@ class _Waiter:
     def defer(self, receipts: Receipts) -> None:
         raise AssertionError("whoever waits again does so anew")
 
-    forget = defer
+    def forget(self, receipts: Receipts) -> None:
+        raise AssertionError("nothing was ever put off for it")
 
     def hold(self, intake: Intake) -> None:
         """There is no more of it than this one publish."""
 
-    release = hold
+    def release(self, intake: Intake) -> None:
+        """It was never read from."""

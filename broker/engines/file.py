@@ -7,9 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from broker.config import Storage
+from broker.engines import wal
+from broker.engines.witness import Witness
 from broker.errors import EdgestreamError
+
+log = structlog.get_logger(__name__)
 
 APPLICATION = 0x65646765
 VERSION = 2
@@ -45,13 +50,17 @@ class File:
     Attributes:
         name: its path.
         epoch: names the numbering of the positions in it.
+        last: the position of the last event that was ever stored.
     """
 
     def __init__(self, storage: Storage) -> None:
         self.name = storage.file
         self.epoch = ""
+        self.last = 0
+        self._boot = ""
         self._sync = storage.sync
         self._connection: sqlite3.Connection | None = None
+        self._witness: Witness | None = None
 
     def open(self) -> None:
         """Open the file, or make it; nobody else can open it until it is closed.
@@ -60,15 +69,32 @@ class File:
             Broken: it cannot be used.
         """
         with self.named():
-            connection = sqlite3.connect(
-                self.name, isolation_level=None, check_same_thread=False, timeout=1
-            )
+            self._boot = _boot()
+            self._witness = Witness(Path(self.name + "-last"))
             try:
-                self._prepare(connection)
+                self._check_log()
+                self._connection = sqlite3.connect(
+                    self.name, isolation_level=None, check_same_thread=False, timeout=1
+                )
+                self._prepare(self._connection)
             except BaseException:
-                connection.close()
+                self.release()
                 raise
-            self._connection = connection
+
+    def _check_log(self) -> None:
+        """See that SQLite will not leave out what was stored: afterwards it is too late.
+
+        Only in the life of the machine in which it was written: at a loss of power some of it
+        may be there, and other parts from before it may not.
+        """
+        if self._boot and self._known.boot == self._boot:
+            name = self.name + "-wal"
+            at = wal.damaged(Path(name))
+            if at is not None:
+                raise Broken(
+                    f"{self.name} is damaged: its log cannot be read from byte {at} on; restore "
+                    f"it, or go on without what was stored there: truncate -s {at} {name}"
+                )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         def ask(statement: str) -> int | str:
@@ -91,11 +117,29 @@ class File:
             f"{_SCHEMA} COMMIT;"
         )
         about = dict(connection.execute("SELECT name, value FROM about").fetchall())
-        boot = _boot()
-        self.epoch = self.epoch or _epoch(about, boot)
-        self._tell(connection, epoch=self.epoch, boot=boot, sync=self._sync, state="open")
+        last = ask("SELECT coalesce(max(last), 0) FROM commits")
+        assert isinstance(last, int)
+        opened_anew = not self.epoch
+        if opened_anew:
+            self.epoch = _epoch(about, self._boot, whole=self._is_whole(last))
+        self._tell(connection, epoch=self.epoch, boot=self._boot, sync=self._sync, state="open")
+        if opened_anew:
+            self._known.begin(last, self._boot)
+        self.last = last
         if self._sync == "normal":
             connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _is_whole(self, last: int) -> bool:
+        """Whether the file goes as far as it did."""
+        known = self._known.last
+        if last < known:
+            log.warning("events lost", file=self.name, last=last, stored=known)
+        return last >= known
+
+    def stored(self, last: int) -> None:
+        """Everything up to a position is stored, and nothing behind it counts."""
+        self.last = last
+        self._known.last = last
 
     def close(self) -> None:
         """Close the file in good order, if it is open."""
@@ -110,9 +154,20 @@ class File:
     def release(self) -> None:
         """Close the file as if the process had been killed."""
         connection, self._connection = self._connection, None
-        if connection is not None:
-            with self.named():
-                connection.close()
+        witness, self._witness = self._witness, None
+        try:
+            if connection is not None:
+                with self.named():
+                    connection.close()
+        finally:
+            if witness is not None:
+                witness.close()
+
+    @property
+    def _known(self) -> Witness:
+        if self._witness is None:
+            raise Broken(f"{self.name} is closed")
+        return self._witness
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -127,7 +182,7 @@ class File:
             yield
         except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
             busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-            why = "another process has it open" if busy else str(error)
+            why = "another process has it open" if busy else _why(error)
             raise Broken(f"{self.name} cannot be used: {why}") from error
 
     @contextmanager
@@ -188,12 +243,17 @@ def _boot() -> str:
         return ""
 
 
-def _epoch(about: dict[str, str], boot: str) -> str:
-    """The epoch of a file: its own, unless the machine may have lost the end of it.
+def _why(error: Exception) -> str:
+    """What is wrong, without what only its program's maker wants to know."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def _epoch(about: dict[str, str], boot: str, *, whole: bool) -> str:
+    """The epoch of a file: its own, unless the end of it is lost, or may be.
 
     Then positions that readers know may be given again, and must not be taken for them.
     """
     epoch = about.get("epoch", "")
-    whole = about.get("state") == "closed" or about.get("sync") == "full"
+    safe = about.get("state") == "closed" or about.get("sync") == "full"
     same_boot = boot != "" and about.get("boot") == boot
-    return epoch if epoch and (whole or same_boot) else secrets.token_hex(4)
+    return epoch if epoch and whole and (safe or same_boot) else secrets.token_hex(4)

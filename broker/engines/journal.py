@@ -59,26 +59,27 @@ class Journal:
 
     Attributes:
         file: the file.
-        last: the position of the last event that was ever stored.
-        rows: how many there are.
+        rows: how many commits there are.
     """
 
     def __init__(self, storage: Storage) -> None:
         self.file = File(storage)
-        self.last = 0
         self.rows = 0
 
     @property
     def epoch(self) -> str:
         return self.file.epoch
 
+    @property
+    def last(self) -> int:
+        """The position of the last event that was ever stored."""
+        return self.file.last
+
     def open(self) -> None:
         """Open the file. Raises as `File.open`."""
         self.file.open()
         with self.file.named():
-            self.last, self.rows = self.file.connection.execute(
-                "SELECT coalesce(max(last), 0), count(*) FROM commits"
-            ).fetchone()
+            [self.rows] = self.file.connection.execute("SELECT count(*) FROM commits").fetchone()
 
     def reopen(self, last: int, room: int) -> None:
         """Open the file again after a failure, without what did not count as stored.
@@ -94,12 +95,12 @@ class Journal:
         self.open()
         if self.last < last:
             raise Broken(f"{self.file.name} has lost events: it is another file now")
+        self.file.stored(last)
         with self.file.named():
             execute = self.file.connection.execute
             execute("DELETE FROM commits WHERE last > ?", (last,))
             execute("INSERT OR REPLACE INTO about VALUES ('room', zeroblob(?))", (room,))
             execute("DELETE FROM about WHERE name = 'room'")
-        self.last = last
 
     def close(self) -> None:
         """Close the file in good order, if it is open."""
@@ -155,7 +156,7 @@ class Journal:
             self.file.connection.execute(
                 "INSERT INTO commits VALUES (?, ?, ?)", (last, crc32(blob), blob)
             )
-        self.last = last
+        self.file.stored(last)
         self.rows += 1
 
     def keep(self, streams: Sequence[StreamRow]) -> None:

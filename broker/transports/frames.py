@@ -8,6 +8,7 @@ whole, which thus always stands between two frames.
 (docs/decisions/0004-frames.md)
 """
 
+from collections import deque
 from collections.abc import Hashable
 from typing import Protocol
 
@@ -49,6 +50,9 @@ class Receiver(Protocol):
     def ponged(self, payload: bytes) -> None:
         """A control pong came."""
 
+    def may_take(self, size: int) -> bool:
+        """Whether `size` bytes that came in parts may be looked at now; if not, it is held."""
+
     def had_enough(self) -> None:
         """So many frames were taken at once that others should have their turn."""
 
@@ -73,7 +77,7 @@ class FrameReader:
 
     __slots__ = (
         "_fragments", "_held", "_limit", "_need", "_protocol", "_receiver", "_tail",
-        "first", "plain",
+        "_whole", "first", "plain",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +90,7 @@ class FrameReader:
         self._held = held
         self._receiver = receiver
         self._fragments: bytearray | None = None  # of a message that is not complete
+        self._whole: deque[bytes] = deque()  # messages of several frames that have to wait
         self._tail = bytearray()  # what came of a frame that is not complete, or not taken yet
         self._need = 0  # how long the tail has to be before looking at it is worth while
 
@@ -99,8 +104,13 @@ class FrameReader:
 
     def go_on(self) -> None:
         """Take out what came earlier and had to wait."""
+        while self._whole and not self._held:
+            if self._receiver.may_take(len(self._whole[0])):
+                self._receiver.message(self._whole.popleft())
         tail = self._tail
         if tail and len(tail) >= self._need:
+            if not self._held and not self._receiver.may_take(len(tail)):
+                return
             self._tail = bytearray()
             self._consume(tail, len(tail))
 
@@ -186,4 +196,7 @@ class FrameReader:
             self._fragments += frame.data
             if frame.fin:
                 whole, self._fragments = bytes(self._fragments), None
-                self._receiver.message(whole)
+                if self._whole or not self._receiver.may_take(len(whole)):
+                    self._whole.append(whole)
+                else:
+                    self._receiver.message(whole)

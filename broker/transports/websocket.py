@@ -23,7 +23,7 @@ from broker.transports.writer import FrameWriter
 
 log = structlog.get_logger(__name__)
 
-READ_BYTES = 64 << 10
+BUFFER_BYTES = 64 << 10
 CLOSE_TIMEOUT = 5.0
 """How long a peer may take to answer a close frame, in seconds."""
 
@@ -33,7 +33,7 @@ IGNORED_BYTES = 4 << 20
 SIP_BYTES = 1 << 10
 """How much a connection may bring when this turn's bytes are used up."""
 
-_BUFFER = bytearray(READ_BYTES)
+_BUFFER = bytearray(BUFFER_BYTES)
 _VIEW = memoryview(_BUFFER)
 _SIP = _VIEW[:SIP_BYTES]
 # One read buffer for all connections: it is filled and emptied within one callback.
@@ -116,11 +116,11 @@ class WebSocketConnection(asyncio.BufferedProtocol):
                 return
         scheduler = self._port.scheduler
         if scheduler.read_room <= 0 and size == SIP_BYTES:
-            self._wait_a_turn()  # what came is looked at then
+            self.had_enough()  # what came is looked at then
         scheduler.read_room -= size
         self._frames.feed(_BUFFER, size)
-        if size == READ_BYTES and scheduler.read_room <= 0:
-            self._wait_a_turn()
+        if size == BUFFER_BYTES and scheduler.read_room <= 0:
+            self.had_enough()
 
     def eof_received(self) -> None:
         return None
@@ -210,14 +210,6 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         if self._session is not None:
             self._session.end(4110)
 
-    def _wait_a_turn(self) -> None:
-        if "budget" not in self._held:
-            self.hold("budget")
-            self._port.scheduler.next_turn(self._in_budget)
-
-    def _in_budget(self) -> None:
-        self.release("budget")
-
     # ------------------------------------------------------------- Receiver
 
     def message(self, payload: bytes) -> None:
@@ -243,8 +235,16 @@ class WebSocketConnection(asyncio.BufferedProtocol):
         self._pinged = False
         self.outlet.ponged(payload)
 
-    def had_enough(self) -> None:
-        self._wait_a_turn()
+    def may_take(self, size: int) -> bool:
+        if size <= SIP_BYTES or self._port.scheduler.takes(size):
+            return True
+        self.had_enough(size)
+        return False
+
+    def had_enough(self, size: int = 0) -> None:
+        if "budget" not in self._held:
+            self.hold("budget")
+            self._port.scheduler.next_turn(lambda: self.release("budget"), size)
 
     def handled(self) -> None:
         self.outlet.flush()

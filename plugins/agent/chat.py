@@ -8,7 +8,6 @@ from starlette.routing import BaseRoute
 
 from broker.plugin import (
     ConfigError,
-    Duplicate,
     Endpoint,
     Event,
     Gateway,
@@ -22,7 +21,7 @@ from plugins.agent.endpoints import endpoints
 from plugins.agent.gateway import ChatGateway, mounts
 from plugins.agent.leases import TurnLeases
 from plugins.agent.merging import merge_tokens
-from plugins.agent.messages import CHAT, PREFIX
+from plugins.agent.messages import CHAT, NAMESPACE, PREFIX
 from plugins.agent.options import ChatOptions
 from plugins.agent.presence import Presence
 from plugins.agent.recordings import Recordings
@@ -38,11 +37,12 @@ class ChatPlugin(Plugin[sessions.Session]):
     addressed = frozenset({PREFIX + "cancel"})
     closing = turns.CLOSING
     parts = frozenset({PREFIX + "token"})
+    whole = frozenset({PREFIX + "turnCompleted"})
     work = questions.WORK
     settling = questions.SETTLING
 
     def __init__(self, namespace: str, options: ChatOptions) -> None:
-        if namespace != PREFIX.rstrip("."):
+        if namespace != NAMESPACE:
             raise ConfigError(f"namespaces.{namespace}", f"this plugin's topics are {PREFIX}*")
         super().__init__(namespace, options)
         self.compact_after = int(options.compact_after * 1000)
@@ -71,19 +71,13 @@ class ChatPlugin(Plugin[sessions.Session]):
 
     def accept(self, head: sessions.Session, event: Event) -> None:
         if not turns.add_next_token(head, event):
-            self.validate(head, event)
-            self.apply(head, event)
+            super().accept(head, event)
 
     def validate(self, head: sessions.Session, event: Event) -> None:
-        before = _owner(head, event)
-        try:
-            turns.validate(head, event, self._away)
-        except Duplicate:
-            self._note(head, event, before)
-            raise
+        turns.validate(head, event, self._away)
         if event.topic in self.work:
-            full = len(head.untaken or ()) >= questions.MOST
-            if full or not self.attended(event.topic, event.key):
+            questions.limit(head)
+            if not self.attended(event.topic, event.key):
                 raise Unattended(event.topic, event.key)
 
     def apply(self, state: sessions.Session, event: Event) -> None:
@@ -91,22 +85,32 @@ class ChatPlugin(Plugin[sessions.Session]):
         turns.apply(state, event)
         self._note(state, event, before)
 
+    def repeated(self, head: sessions.Session, event: Event) -> None:
+        before = _owner(head, event)
+        turns.take_over(head, event, self._away)
+        self._note(head, event, before)
+
+    def rebuilt(self, key: str, lost: sessions.Session, head: sessions.Session) -> None:
+        for turn in lost.open_turns():
+            self._depend(key, head, turn.owner)
+
     def follow(self, state: sessions.Session, event: Event) -> None:
         if not turns.add_next_token(state, event):
             turns.apply(state, event)
 
     def _note(self, state: sessions.Session, event: Event, before: Sender | None) -> None:
         """Note what depends on whom now, where the event's turn belonged to `before`."""
-        key = event.key
-        self.changed.add(key)
+        self.changed.add(event.key)
         for owner in (before, _owner(state, event)):
-            if owner is None:
-                continue
-            count = sum(turn.owner.is_same(owner) for turn in state.open_turns())
-            if count:
-                self._presence.matters(owner, key, count)
-            else:
-                self._presence.settled(owner, key)
+            if owner is not None:
+                self._depend(event.key, state, owner)
+
+    def _depend(self, key: str, state: sessions.Session, owner: Sender) -> None:
+        count = sum(turn.owner.is_same(owner) for turn in state.open_turns())
+        if count:
+            self._presence.matters(owner, key, count)
+        else:
+            self._presence.settled(owner, key)
 
     def _away(self, sender: Sender) -> bool:
         return self._presence.gone_since(sender, self.started) is not None
@@ -127,16 +131,17 @@ class ChatPlugin(Plugin[sessions.Session]):
     def expire(self, state: sessions.Session, now: int) -> Iterable[Event]:
         return self._leases.expire(state, now, self.started)
 
-    def recipient(self, state: sessions.Session, event: Event) -> Sender | None:
+    def recipient(self, head: sessions.Session, event: Event) -> Sender | None:
         """A cancel is for the turn's owner."""
-        return state.turns[event.body.turnId].owner
+        turn = head.turns.get(event.body.turnId)
+        return None if turn is None else turn.owner  # or many have ended since
 
-    def owed(self, state: sessions.Session, sender: Sender) -> Iterable[Event]:
-        return [
-            turn.cancel
-            for turn in state.open_turns()
-            if turn.cancel is not None and turn.owner.is_same(sender)
-        ]
+    def owed(
+        self, state: sessions.Session, head: sessions.Session, sender: Sender
+    ) -> Iterable[Event]:
+        own = {turn.id for turn in head.turns.values() if turn.owner.is_same(sender)}
+        turns = [turn for turn in state.open_turns() if turn.id in own]
+        return [turn.cancel for turn in turns if turn.cancel is not None]
 
     # ------------------------------------------------------------- work
 

@@ -16,14 +16,14 @@ of which it missed a part, is repaired without its author noticing.
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import structlog
 from msgspec import UNSET, UnsetType
 
-from broker.client import Client, ClientError, Receipt
+from broker.client import Client, ClientError, OperationRejected, Receipt
 from plugins.agent.delivery import Delivery
 from plugins.agent.failure import TurnFailed
 from plugins.agent.messages import (
@@ -230,8 +230,15 @@ class Turn:
         try:
             if error is None:
                 await self._complete("cancelled" if self._is_stopped else self.finish_reason)
-            elif error is not self.delivery.failure:
-                await self._say_last(error)
+            elif isinstance(error, asyncio.CancelledError):
+                await self._say_last(self._complete("cancelled"))
+                if self.delivery.failure is not None:
+                    await self._fail(self.delivery.failure)
+            elif isinstance(error, Exception):
+                await self._fail(error)
+        except OperationRejected as refusal:
+            await self._fail(refusal)
+            raise
         finally:
             self._running.pop((self.session_id, self.turn_id), None)
 
@@ -239,14 +246,16 @@ class Turn:
     def _is_stopped(self) -> bool:
         return self.cancelled.is_set() and self.finish_reason == "stop"
 
-    async def _say_last(self, error: BaseException) -> None:
-        """Tell the user how the turn ended, when nothing may replace `error` itself."""
+    async def _fail(self, error: Exception) -> None:
+        """Tell the user that the turn has failed, if that is news."""
+        if self.delivery.is_open:
+            await self._say_last(self.delivery.end("error", self._chat_error(error)))
+
+    async def _say_last(self, words: Coroutine[Any, Any, None]) -> None:
+        """Tell the user how the turn ended, when nothing may replace the reason for it."""
         try:
             async with asyncio.timeout(LAST_WORDS):
-                if isinstance(error, asyncio.CancelledError):
-                    await self._complete("cancelled")
-                elif isinstance(error, Exception):
-                    await self.delivery.end("error", self._chat_error(error))
+                await words
         except (ClientError, TimeoutError) as failure:
             log.warning("turn_end_not_accepted", turn=self.turn_id, why=str(failure))
 
@@ -265,11 +274,15 @@ class Turn:
             reason,
         )
         await self.delivery.end("turnCompleted", completed)
+        self.delivery.check()
 
     def _chat_error(self, error: Exception) -> ChatError:
         """What the user may know of `error`."""
         if isinstance(error, TurnFailed):
             code, message, retryable = error.code, error.message, error.retryable
+        elif isinstance(error, OperationRejected) and error is self.delivery.failure:
+            code, message = error.code, "The broker refused the answer."
+            retryable = error.retryable
         elif isinstance(error, TimeoutError):
             code, message, retryable = "timeout", "The agent took too long.", True
         else:

@@ -5,12 +5,16 @@ A repair sends again what is needed; what left before it, and is rejected for th
 same reason, is *stale*: the repair has taken care of its text.
 """
 
+from collections.abc import Iterator
+
+import msgspec
 import structlog
 from msgspec import UNSET
 
 from broker.client import Client, OperationRejected, Receipt
 from plugins.agent.messages import (
     MAX_INT,
+    NAMESPACE,
     PREFIX,
     Body,
     Token,
@@ -23,6 +27,9 @@ log = structlog.get_logger("edgestream.agent")
 
 MAX_REPAIRS = 10
 """A turn that needs more than so many in a row, of which none was accepted, is given up."""
+
+NOT_OURS = frozenset({"turn_closed", "turn_owned"})
+"""The refusals of a turn that somebody else has ended, or will."""
 
 STARTED, TOKEN, TOOL_STARTED = PREFIX + "turnStarted", PREFIX + "token", PREFIX + "toolCallStarted"
 
@@ -98,7 +105,7 @@ class Delivery:
         await self.send("toolCallCompleted", completed)
 
     async def end(self, name: str, body: Body) -> None:
-        """Publish what ends the turn, and wait until all of it is accepted. Raises as `send`."""
+        """Publish what ends the turn, and wait until it is accepted. Raises as `send`."""
         while not self._ended:
             receipt = await self._client.publish(PREFIX + name, body)
             self._end_number = receipt.number
@@ -106,12 +113,17 @@ class Delivery:
                 await receipt
             except OperationRejected as error:
                 if error.code != "turn_not_started" or self.failure is not None:
-                    raise self.failure or error from None
+                    self.failure = self.failure or error
+                    raise self.failure from None
                 if receipt.number > self._repaired_at:
                     self._restore(error)
             else:
                 self._ended = True
-        self.check()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing has ended the turn, so that its readers wait for more."""
+        return not self._ended and (self.failure is None or self.failure.code not in NOT_OURS)
 
     def check(self) -> None:
         """Raise `failure`, if there is one."""
@@ -141,29 +153,54 @@ class Delivery:
         expected = error.detail.get("expected")
         if isinstance(expected, int) and 0 <= expected < len(self.texts):
             self._count_repair(error)
-            self._repair = self._repeat_text(expected)
-            self._repaired_at = self._repair.number
+            self._repaired_at = self._repeat_text(expected)
         else:
             self._give_up(error)
 
     def _restore(self, error: OperationRejected) -> None:
-        """The broker lost the turn: begin it again, with all the text so far at once."""
+        """The broker lost the turn: begin it again, with all the text so far."""
         self._count_repair(error)
-        self._repair = self._publish(STARTED, self._started)
-        self._repaired_at = self._repair.number
-        if self.texts:
-            self._repair = self._repeat_text(0)
+        self._repaired_at = self._publish(STARTED, self._started).number
+        self._repeat_text(0)
         for started in self._open_calls.values():
             self._publish(TOOL_STARTED, started)
 
-    def _repeat_text(self, index: int) -> Receipt:
-        """All tokens from `index` on, as one event."""
+    def _repeat_text(self, index: int) -> int:
+        """Publish all tokens from `index` on again, in few events. Returns the number of the
+        first of them."""
+        first = 0
+        for begin, until in self._pieces(index):
+            body = self._token(begin, until)
+            self._repair = self._publish(TOKEN, body)
+            first = first or self._repair.number
+        return first
+
+    def _pieces(self, index: int) -> Iterator[tuple[int, int]]:
+        """From which token to before which one the text fits into one body; one token does."""
+        most = self._most_bytes - len(msgspec.json.encode(self._token(MAX_INT, 2 * MAX_INT)))
+        begin, size = index, 0
+        for number in range(index, len(self.texts)):
+            bytes = len(msgspec.json.encode(self.texts[number]))  # MessagePack has no more
+            if number > begin and size + bytes > most:
+                yield begin, number
+                begin, size = number, 0
+            size += bytes
+        if begin < len(self.texts):
+            yield begin, len(self.texts)
+
+    @property
+    def _most_bytes(self) -> int:
+        welcome = self._client.welcome
+        assert welcome is not None, "it has answered"
+        limits = welcome.limits
+        return limits.maxBodyBytes.get(NAMESPACE, limits.maxMessageBytes)
+
+    def _token(self, begin: int, until: int) -> Token:
         turn = self._started
-        texts = self.texts[index:]
-        text, count = "".join(texts), len(texts) if len(texts) > 1 else UNSET
-        last = self._text_ended
-        body = Token(turn.sessionId, turn.turnId, turn.agentId, text, index, last, count)
-        return self._publish(TOKEN, body)
+        count = until - begin if until - begin > 1 else UNSET
+        last = self._text_ended and until >= len(self.texts)
+        text = "".join(self.texts[begin:until])
+        return Token(turn.sessionId, turn.turnId, turn.agentId, text, begin, last, count)
 
     def _count_repair(self, error: OperationRejected) -> None:
         last = self._repair

@@ -4,11 +4,11 @@ An optional field is left out, never null. Unknown fields pass through: the
 types forbid them only so that the broker notices (see `broker.bodies.BodyType`).
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-MAX_INT = 2**63 - 1
+MAX_INT: Final = 2**63 - 1
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Count = Annotated[int, Meta(ge=0, le=MAX_INT)]
@@ -149,7 +149,8 @@ class Status(Struct, forbid_unknown_fields=True):
     activeTurns: Count | UnsetType = UNSET
 
 
-PREFIX = "agent.chat."
+NAMESPACE = "agent.chat"
+PREFIX = NAMESPACE + "."
 
 CHAT: dict[str, type[Body]] = {
     PREFIX + "turnStarted": TurnStarted,

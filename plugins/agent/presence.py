@@ -62,7 +62,8 @@ class Presence:
     def gone_since(self, sender: Sender, started: int) -> int | None:
         """When it left, in Unix ms; None while it is connected.
 
-        One that was not seen since the broker `started` counts as gone since then.
+        One that was not seen since the broker `started` counts as gone since then; so does
+        one that left, where nothing depended on it for a while.
         """
         identity = sender.identity
         if self._connected.get(identity):

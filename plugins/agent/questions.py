@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 from msgspec import UNSET, UnsetType
 
-from broker.plugin import Event, Sender
+from broker.plugin import Event, Rejected, Sender
 from plugins.agent.messages import PREFIX, ChatError
 from plugins.agent.sessions import Session
 
 WORK = frozenset({PREFIX + "userMessage", PREFIX + "userAudio"})
 
 MOST = 100
-"""How many messages of one session may be untaken; further ones wait."""
+"""How many messages of one session may be untaken; further ones are refused."""
 
 SETTLING = frozenset({PREFIX + "turnStarted", PREFIX + "error"})
 
@@ -25,6 +25,13 @@ WORDS = {
     "no_worker": "No agent was there to answer.",
     "agent_unresponsive": "The agent did not begin to answer.",
 }
+
+
+def limit(session: Session) -> None:
+    """Raise `Rejected`, ``rate_limited``, if nothing more may be asked in a session now."""
+    if session.untaken is not None and len(session.untaken) >= MOST:
+        why = f"{MOST} messages of this session wait for a turn that answers them; not one more"
+        raise Rejected("rate_limited", why)
 
 
 def ask(session: Session, event: Event) -> None:

@@ -63,12 +63,20 @@ class StatusPlugin(Plugin[LastStatus]):
 
     def validate(self, head: LastStatus, event: Event) -> None:
         """Drop the `offline` of one among several attached connections."""
-        if event.body.status != "offline":
-            return
         identity = event.sender.identity
-        if any(other != identity for other in head.attached):
-            self._detach(head, event)
+        if event.body.status == "offline" and any(other != identity for other in head.attached):
             raise Duplicate
+
+    def repeated(self, head: LastStatus, event: Event) -> None:
+        """It is not attached any more, and no news."""
+        head.attached.pop(event.sender.identity, None)
+        self._presence.settled(event.sender, event.key)
+        self.changed.add(event.key)
+
+    def rebuilt(self, key: str, lost: LastStatus, head: LastStatus) -> None:
+        for identity, sender in lost.attached.items():
+            if identity not in head.attached:
+                self._presence.settled(sender, key)
 
     def apply(self, state: LastStatus, event: Event) -> None:
         before = [*state.attached.values()]
@@ -86,11 +94,6 @@ class StatusPlugin(Plugin[LastStatus]):
             state.attached.clear()
         else:
             state.attached[event.sender.identity] = event.sender
-
-    def _detach(self, state: LastStatus, event: Event) -> None:
-        state.attached.pop(event.sender.identity, None)
-        self._presence.settled(event.sender, event.key)
-        self.changed.add(event.key)
 
     def at_rest(self, state: LastStatus) -> bool:
         return not state.attached

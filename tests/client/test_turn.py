@@ -290,3 +290,61 @@ async def test_bodies_leave_out_what_is_not_given(stub: Stub) -> None:
     ]
     assert bodies[0] == {"agentId": "a", "status": "busy", "activeTurns": 2}
     assert bodies[1] == {"sessionId": "s", "turnId": "t", "agentId": "a"}
+
+
+SMALL = {"agent.chat": {"max_body_bytes": 1000}}
+
+
+async def test_a_text_longer_than_a_body_is_completed(start: Any) -> None:
+    """What was accepted token by token can be said again as a whole."""
+    site = await start(namespaces=SMALL)
+    async with connect(site.ws) as client, client.subscribe(CHAT_TOPICS, "s") as events:
+        async with client.turn("s", "a") as turn:
+            for n in range(300):
+                await turn.token(f"{n:20}")
+        ended = await until_end(events)
+    assert ended[-1].body["fullText"] == turn.text
+
+
+async def test_a_long_text_is_restored_in_pieces(start: Any, unused_tcp_port: int) -> None:
+    """A broker that lost the turn gets it again, in bodies that it takes."""
+    settings = {"namespaces": SMALL, "listen": {"port": unused_tcp_port}}
+    first = await start(**settings)
+    async with connect(first.ws, random=no_wait) as client:
+        async with client.turn("s", "a") as turn:
+            for n in range(300):
+                await turn.token(f'"{n:19}')
+            await client.flush()
+            await first.broker.stop()
+            await start(**settings)
+            await turn.token("the end")
+            await client.flush()
+        async with client.subscribe(CHAT_TOPICS, "s", replay="history") as events:
+            ended = await until_end(events)
+    texts = [event.body for event in ended if kinds([event]) == ["token"]]
+    assert len(texts) < 30
+    assert "".join(body["token"] for body in texts) == turn.text
+    assert ended[-1].body["fullText"] == turn.text
+
+
+@pytest.mark.parametrize("part", ["token", "end"])
+async def test_a_turn_that_is_refused_for_good_ends_at_once(start: Any, part: str) -> None:
+    """Its author gets the refusal; its readers have the text so far, and an end."""
+    site = await start(namespaces=SMALL, limits={"max_message_bytes": 2000})
+    written = []
+
+    async def speak(client: AgentClient) -> None:
+        async with client.turn("s", "a") as turn:
+            for text in ["x" * 1000] if part == "token" else ["x" * 500] * 5:
+                await turn.token(text)
+                await client.flush()
+                written.append(text)
+
+    async with connect(site.ws) as client, client.subscribe(CHAT_TOPICS, "s") as events:
+        with pytest.raises(OperationRejected) as caught:
+            await speak(client)
+        ended = await until_end(events)
+    assert caught.value.code == ended[-1].body["code"] == "too_large"
+    assert kinds(ended)[-1] == "error"
+    texts = [event.body["token"] for event in ended if kinds([event]) == ["token"]]
+    assert "".join(texts) == "".join(written if part == "end" else [])

@@ -1,7 +1,9 @@
 """What is no good WebSocket frame, or no good message: answered in kind, and alone."""
 
 import random
+from contextlib import AsyncExitStack
 
+import msgspec
 import pytest
 
 from .client import connect
@@ -96,6 +98,28 @@ async def test_fragments_make_one_message(site):
         assert (opcode, payload) == (TEXT, b'{"op":"pong","id":1}')
         await raw.send(text({"op": "ping", "id": 2}))
         await raw.get("pong", id=2)
+
+
+async def test_large_messages_completed_at_once(site, bystander):
+    """Those of several connections take turns, each is handled whole, and before what follows."""
+    count = 1500
+    pings = [{"op": "ping", "id": n, "x": "y" * 100} for n in range(1, count)]
+    message = msgspec.json.encode(pings)
+    more = text({"op": "ping", "id": count})
+    cut = frame(TEXT, message)
+    ways = [
+        (cut[:-1], cut[-1:] + more),
+        (frame(TEXT, message[:-1], fin=False), frame(CONTINUED, message[-1:]) + more),
+    ] * 4
+    async with AsyncExitStack() as stack:
+        raws = [await stack.enter_async_context(shake_hands(site.address)) for _ in ways]
+        for raw, (first, _) in zip(raws, ways, strict=True):
+            await raw.send(first)
+        for raw, (_, last) in zip(raws, ways, strict=True):
+            await raw.send(last)
+        for raw in raws:
+            await raw.get("pong", id=1)
+            assert [(await raw.next())["id"] for _ in range(1, count)] == [*range(2, count + 1)]
 
 
 async def test_empty_fragments_and_empty_last_frame(site):

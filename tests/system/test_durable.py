@@ -1,6 +1,7 @@
 """A broker that is killed at any moment, and started again on the same file."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -137,6 +138,38 @@ async def test_killed_again_and_again(tmp_path, seed, sync):
     assert reader.read == list(range(total))
 
 
+async def test_a_damaged_log_stops_the_start(tmp_path):
+    """It is named, and what can be done; then nobody is told that nothing is missing."""
+    file, log = tmp_path / "workflow.db", tmp_path / "workflow.db-wal"
+    environ = durable("WORKFLOW", file)
+    async with serving_to("bas", environ) as (broker, peer):
+        await peer.subscribe("workflow.>", key="k")
+        for n in range(60):
+            await peer.publish("workflow.a", n, key="k")
+        cursor = (await peer.events(60))[-1]["cursor"]
+        await kill(broker)
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2] ^= 1
+    log.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(AssertionError) as error:
+            async with serving("--server", "bas", **environ):
+                pass
+        [what] = [line for line in str(error.value).splitlines() if line.startswith("edgestream:")]
+        assert f"namespaces.workflow.storage.file: {file} is damaged" in what
+    size = int(what.split("truncate -s ")[1].split()[0])
+    os.truncate(log, size)
+    async with serving_to("bas", environ) as (broker, peer):
+        answer = await peer.subscribe("workflow.>", key="k", after=cursor)
+        assert answer["recovered"] is False
+        await peer.publish("workflow.a", "new", key="k")
+        new = await peer.get("event", body="new")
+        assert new["cursor"].partition(".")[0] != cursor.partition(".")[0]
+        stored = await history(broker.url("/ws/bas"))
+        assert stored == [*range(len(stored) - 1), "new"]
+        assert len(stored) < 60
+
+
 async def test_an_open_turn_goes_on_after_a_kill(tmp_path):
     """Its owner comes back, and ends it; nobody sees the difference."""
     environ = durable("AGENT_CHAT", tmp_path / "chat.db")
@@ -197,7 +230,11 @@ async def test_a_stop_in_good_order_stores_everything(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bound", "in_file"), [({"HISTORY__EVENTS": "100"}, True), ({"HISTORY__BYTES": "40000"}, False)]
+    ("bound", "in_file"),
+    [
+        ({"HISTORY__EVENTS": "100"}, True),
+        ({"HISTORY__BYTES": "40000", "MAX_BODY_BYTES": "40000"}, False),
+    ],
 )
 async def test_an_open_turn_is_whole_that_is_longer_than_the_history(tmp_path, bound, in_file):
     """Its beginning is not retained, and perhaps not in the file's commits; and it is killed again

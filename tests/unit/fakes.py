@@ -10,6 +10,7 @@ from msgspec import Raw
 from broker import config
 from broker.auth import ANONYMOUS, Principal
 from broker.codec import JSON, Codec
+from broker.contents import Snapshot
 from broker.engines.base import Batch, Essence, Figures
 from broker.engines.memory import MemoryEngine
 from broker.errors import Rejected
@@ -19,7 +20,7 @@ from broker.namespace import Namespace
 from broker.outbox import Outbox, Receipts
 from broker.plugin import Event, Sender
 from broker.queue import Queue
-from broker.replay import Replay, ReplayEnd, Snapshot, Subscription
+from broker.replay import Content, Replay, ReplayEnd, Subscription
 from broker.work import Worker
 from plugins.open import OpenOptions, OpenPlugin
 
@@ -44,6 +45,7 @@ class FakeWire:
 
     def __init__(self) -> None:
         self.writable = True
+        self.width = 1 << 20
         self.open = True
         self.sent: list[list[dict[str, Any]]] = []
         self.closed: list[int] = []
@@ -59,7 +61,7 @@ class FakeWire:
 
     @property
     def room(self) -> int:
-        return 1 << 20 if self.writable else 0
+        return self.width if self.writable else 0
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -315,11 +317,14 @@ class Reader:
         self.queue.add(wish, replaces=older)
         self.source.fanout.subscriptions.add(pattern, key, self.queue)
         if replay:
-            self.queue.replay(Replay(wish, Snapshot(wish), ReplayEnd(wish.id, 1), None))
+            self.replay(wish, Snapshot(wish))
         if older is not None:
             self.remove(older)
         self.standing[pattern, key] = wish
         return wish
+
+    def replay(self, wish: Subscription, content: Content) -> None:
+        self.queue.replay(Replay(wish, content, ReplayEnd(wish.id, 1), None))
 
     def unsubscribe(self, pattern: str, key: str | None) -> None:
         self.remove(self.standing.pop((pattern, key)))

@@ -1,7 +1,7 @@
 """Readers that are behind, and what they may cost the others: memory, and turns of the loop."""
 
+from broker.contents import History
 from broker.queue import STRICT_BYTES
-from broker.replay import History, Replay, ReplayEnd
 
 from .fakes import CountingEngine, FakePublisher, Reader, namespace, publish, say
 
@@ -54,7 +54,7 @@ def test_a_history_that_is_let_go_while_it_is_told_closes():
     publish_some(1900)
     reader = Reader(source)
     wish = reader.subscribe("workflow.a", "k")
-    reader.queue.replay(Replay(wish, History(wish), ReplayEnd(wish.id, 1), None))
+    reader.replay(wish, History(wish))
     publish_some(300)  # what is let go before the first of it is told, is no part of it
     reader.flush()
     told = [message["body"] for message in reader.wire.messages]

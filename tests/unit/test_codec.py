@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from broker.bodies import BodyType, check_json
+from broker.bodies import MAX_DEPTH, SMALL, BodyType, check_json, is_json
 from broker.codec import JSON, MSGPACK, Malformed, transcode
 from broker.errors import ERRORS, Rejected
 from broker.messages import Ack, Error, EventMessage, Ping, Publish
@@ -120,9 +120,53 @@ def test_the_path_of_a_bad_body(kind, change, path):
 def test_what_json_cannot_say(value):
     """It is refused at any depth, with its path."""
     check_json([{}, "x"])
+    assert not is_json({"a": [0, value]})
     with pytest.raises(Rejected) as refusal:
         check_json({"a": [0, value]})
     assert refusal.value.detail["path"].startswith("$.a[1]")
+
+
+@pytest.mark.parametrize("codec", BOTH, ids=repr)
+@pytest.mark.parametrize("padding", ["", "x" * SMALL], ids=["small", "large"])
+@pytest.mark.parametrize("kind", [list, dict])
+def test_how_deep_a_body_may_nest(codec, padding, kind):
+    """The same bound for small and for large bodies, for arrays and objects."""
+
+    def nested(levels):
+        value = [padding]
+        for _ in range(levels - 1):
+            value = [value] if kind is list else {"a": value}
+        return Raw(codec.encode_any(value))
+
+    body_type = BodyType("t", Any)
+    body_type.decode(nested(MAX_DEPTH), codec)
+    with pytest.raises(Rejected) as refusal:
+        body_type.decode(nested(MAX_DEPTH + 1), codec)
+    assert "nested" in refusal.value.message
+
+
+@pytest.mark.parametrize("item", [1, 1.5, "ab", True, None, [], {}, {"a": 1}], ids=repr)
+@pytest.mark.parametrize("codec", BOTH, ids=repr)
+def test_checking_a_body_costs_less_than_the_body(codec, item):
+    """Its items are looked at together, not one by one: so checking takes less memory than
+    what was decoded."""
+    body_type = BodyType("t", Any)
+    raw = Raw(codec.encode_any([item] * 50_000))
+    tracemalloc.start()
+    try:
+        body, _ = body_type.decode(raw, codec)
+        size, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(body) == 50_000
+    assert peak - size < 3 << 20
+
+
+@given(PLAIN)
+def test_what_json_can_say_is_seen_at_once(value):
+    """The quick look and the walk agree; but for sums that no float holds."""
+    check_json(value)
+    assert is_json(value) or "1e" in repr(value) or "e+" in repr(value)
 
 
 def test_publishes_keep_their_body_as_it_came():
@@ -130,6 +174,34 @@ def test_publishes_keep_their_body_as_it_came():
     [message] = JSON.decode_client(b'{"op":"publish","topic":"a","body": {"x" : 1} }')
     assert isinstance(message, Publish)
     assert bytes(message.body).strip() == b'{"x" : 1}'
+
+
+@pytest.mark.parametrize("codec", BOTH, ids=repr)
+def test_a_large_array_is_decoded_bit_by_bit(codec):
+    """What waits of it takes about its own size, and each of its operations stands alone."""
+    count = 60_000
+    data = codec.encode_any([{"op": "ping", "id": n + 1} for n in range(count)] + [{"op": "x"}])
+    tracemalloc.start()
+    try:
+        messages = iter(codec.decode_client(data))
+        first = [next(messages) for _ in range(100)]
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 1.5 * len(data)
+    *rest, last = messages
+    assert [message.id for message in first + rest] == list(range(1, count + 1))
+    assert isinstance(last, Malformed)
+
+
+@pytest.mark.parametrize("codec", BOTH, ids=repr)
+def test_a_large_array_is_whole_or_nothing(codec):
+    """One that is cut off is no document: none of its operations is handled."""
+    data = codec.encode_any([{"op": "ping", "id": n + 1} for n in range(10_000)])
+    [only] = codec.decode_client(data[:-1])
+    assert isinstance(only, Malformed)
+    [only] = codec.decode_client(codec.encode(Publish("a", Raw(codec.encode_any("x" * 100_000)))))
+    assert isinstance(only, Publish)
 
 
 @pytest.mark.parametrize("codec", BOTH, ids=repr)

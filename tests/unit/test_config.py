@@ -19,6 +19,13 @@ namespaces = ["agent.chat"]
 plugin = "agent.chat"
 """
 
+OPEN = """
+[servers.x]
+namespaces = ["w"]
+[namespaces.w]
+plugin = "open"
+"""
+
 
 def load(tmp_path, text, **environ):
     path = tmp_path / "config.toml"
@@ -87,6 +94,20 @@ def test_defaults_fill_in(tmp_path):
         (
             "[limits]\nmax_message_bytes = 200000", "namespaces.agent.chat.max_body_bytes",
             "262144 is more than limits.max_message_bytes, 200000: such a body could never come",
+        ),
+        (OPEN + "weight = 0", "namespaces.w.weight", ">= 1"),
+        (OPEN + "weight = 1000000000", "namespaces.w.weight", "<= 100"),
+        (
+            OPEN + "history = {bytes = 1}", "namespaces.w.history.bytes",
+            "1 is less than max_body_bytes, 262144: such a body would be gone",
+        ),
+        (
+            OPEN + "max_body_bytes = 1000\nhistory = {bytes = 999}", "namespaces.w.history.bytes",
+            "999 is less than max_body_bytes, 1000",
+        ),
+        (
+            OPEN + "history = {events = 1}", "namespaces.w.history.events",
+            "1 is less than 32: a reader that is a moment behind would have a gap",
         ),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ from broker.transports.frames import LONG_WAY, MOST_FRAMES, FrameReader
 
 PONG = b"\x8a\x80\0\0\0\0"
 TEXT = b"\x81\x82\0\0\0\0hi"
+LONG = b"\x81\xe4\0\0\0\0" + b"h" * 100
 PIECE = b"\x00\x80\0\0\0\0"
 
 
@@ -17,12 +18,18 @@ class FakeReceiver:
         self.held = set()
         self.messages = []
         self.enough = 0
+        self.room = 1 << 20
         protocol = ServerProtocol(state=OPEN)
         self.frames = FrameReader(protocol, 1000, self.held, self)
         self.frames.plain = True
 
     def message(self, payload):
         self.messages.append(payload)
+
+    def may_take(self, size):
+        if size > self.room:
+            self.held.add("budget")
+        return size <= self.room
 
     def had_enough(self):
         self.enough += 1
@@ -70,3 +77,32 @@ def test_empty_fragments_are_nothing():
     for _ in range(3):
         receiver.go_on()
     assert receiver.messages == [b"hi", b"hi"]
+
+
+def test_what_came_in_parts_waits_to_be_looked_at():
+    """A last byte that completes much has it decoded when there is room, in its order."""
+    receiver = FakeReceiver()
+    receiver.feed(LONG[:-1])
+    receiver.room = 0
+    receiver.feed(LONG[-1:] + TEXT)
+    assert (receiver.messages, receiver.held) == ([], {"budget"})
+    receiver.go_on()
+    assert receiver.messages == []
+    receiver.room = 1 << 20
+    receiver.go_on()
+    assert receiver.messages == [b"h" * 100, b"hi"]
+
+
+def test_what_came_in_frames_waits_too():
+    """Pieces that are whole frames are no way around it; what is behind them stays there."""
+    receiver = FakeReceiver()
+    receiver.feed(b"\x01\x81\0\0\0\0h")
+    receiver.room = 0
+    receiver.feed(b"\x80\x81\0\0\0\0i" + TEXT)
+    receiver.feed(TEXT)
+    assert (receiver.messages, receiver.held) == ([], {"budget"})
+    receiver.go_on()
+    assert receiver.messages == []
+    receiver.room = 1 << 20
+    receiver.go_on()
+    assert receiver.messages == [b"hi"] * 3

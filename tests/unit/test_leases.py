@@ -2,13 +2,14 @@
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from broker.plugin import Sender
 from plugins.agent.chat import ChatPlugin
 from plugins.agent.options import ChatOptions
 from plugins.agent.status import StatusOptions, StatusPlugin
 
-from .fakes import FakePublisher, Timers, namespace, publish, say
+from .fakes import FakePublisher, LateEngine, Timers, namespace, publish, say
 
 TURN = {"sessionId": "s", "turnId": "t", "agentId": "a"}
 START = publish("agent.chat.turnStarted", {**TURN, "messageId": "m"})
@@ -28,10 +29,10 @@ def tool(name, **more):
 class Chat:
     """The namespace `agent.chat` on a clock that is moved by hand."""
 
-    def __init__(self):
+    def __init__(self, engine=None):
         self.timers = Timers()
         plugin = ChatPlugin("agent.chat", ChatOptions())
-        self.target = namespace(plugin, timers=self.timers)
+        self.target = namespace(plugin, engine, self.timers)
         self.leases = self.target.leases
 
     def connect(self, name, client=None):
@@ -245,3 +246,107 @@ def test_an_agent_is_offline_when_its_last_connection_is_lost():
     assert words() == ["online", "online", "offline"]
     timers.pass_(1000)
     assert len(words()) == 3
+
+
+@pytest.mark.parametrize("tokens", [[(0, 2**63 - 1)], [(0, 2**63 - 2), (2**63 - 2, None)]])
+def test_a_turn_has_no_more_tokens_than_can_be_counted(tokens):
+    """The broker's own last one has its index as well: whatever is merged fits its type."""
+    chat = Chat()
+    owner = chat.connect("c1")
+    chat.say(owner, START)
+    for index, count in tokens:
+        body = {**TURN, "token": "x", "tokenIndex": index, "isLast": False}
+        more = {} if count is None else {"tokenCount": count}
+        chat.say(owner, publish("agent.chat.token", body | more, 1))
+    assert owner.errors == [(1, "bad_body")]
+    chat.say(owner, CANCEL)
+    chat.timers.pass_(11)
+    streams, engine = chat.target.streams, chat.target.engine
+    events = engine.read("s", engine.floor("s"), 100)
+    for event in events:
+        streams.decode(event)
+    merged = chat.target.plugin.merge(events)
+    for event in merged:
+        msgspec.convert(msgspec.to_builtins(event.body), type(event.body))
+    assert chat.told()[-1] == ("turnCompleted", "cancelled")
+
+
+def test_a_stream_that_fails_when_it_is_due_holds_up_no_other():
+    """The others' turns end in time; it is tried again, and logged by its name."""
+    chat = Chat()
+    owner = chat.connect("c1")
+    for session in ("broken", "s"):
+        chat.say(owner, publish("agent.chat.turnStarted", {**TURN, "sessionId": session}))
+    plugin, broken = chat.target.plugin, chat.target.streams["broken"].head
+    expire = plugin.expire
+
+    def fails(state, now):
+        if state is broken:
+            raise ValueError("broken")
+        return expire(state, now)
+
+    plugin.expire = fails
+    chat.leases.leave(owner)
+    with capture_logs() as logs:
+        chat.timers.pass_(11.5)
+    assert chat.told()[-1] == ("error", "publisher_lost")
+    assert {(log["event"], log["key"]) for log in logs} == {("plugin failed", "broken")}
+    plugin.expire = expire
+    chat.timers.pass_(2)
+    assert not broken.open_turns()
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+@pytest.mark.parametrize("engine", [None, LateEngine], ids=["at once", "later"])
+def test_a_cancel_is_for_who_took_the_turn_over_by_a_repeat(engine, comes_back):
+    """Which is not stored: also where what is stored says that the turn is another's."""
+    chat = Chat(engine and engine())
+    commit = (lambda count: None) if engine is None else chat.target.engine.commit
+    first, user = chat.connect("c1"), chat.connect("user")
+    chat.say(first, START, token(0))
+    commit(9)
+    chat.leases.leave(first)
+    second = chat.connect("c2", "secret")
+    chat.say(second, token(0, 1))
+    if comes_back:
+        chat.leases.leave(second)
+    chat.say(user, CANCEL)
+    commit(9)
+    if comes_back:
+        assert second.told == []
+        second = chat.connect("c3", "secret")
+    assert [told["topic"] for told in second.told] == ["agent.chat.cancel"]
+
+
+def test_of_what_could_not_be_stored_nobody_is_the_owner():
+    """Or work would go by turns that never were."""
+    chat = Chat(LateEngine())
+    plugin, engine = chat.target.plugin, chat.target.engine
+    one, two = chat.connect("c1"), chat.connect("c2", "secret")
+    chat.say(one, START, token(0))
+    engine.commit(9)
+    chat.say(one, publish("agent.chat.turnStarted", {**TURN, "turnId": "u"}))
+    chat.say(two, publish("agent.chat.turnStarted", {**TURN, "turnId": "v"}))
+    chat.leases.leave(one)
+    chat.say(two, token(1))
+    assert [plugin.load(each.sender) for each in (one, two)] == [1, 2]
+    engine.fail()
+    assert [plugin.load(each.sender) for each in (one, two)] == [1, 0]
+    assert len(plugin._presence._streams) == 1
+    chat.timers.pass_(11)
+    engine.commit(9)
+    assert chat.told()[-1] == ("error", "publisher_lost")
+
+
+def test_who_could_not_be_attached_is_not():
+    """The agent has nobody, and there is nothing to say when the connection is lost."""
+    timers, engine = Timers(), LateEngine()
+    target = namespace(StatusPlugin("agent.status", StatusOptions()), engine, timers)
+    one = FakePublisher()
+    target.leases.join(one)
+    say(target, one, publish("agent.status", {"agentId": "a", "status": "online"}, 1))
+    engine.fail()
+    assert not target.plugin._presence._streams
+    target.leases.leave(one)
+    timers.pass_(100)
+    assert not engine.waiting

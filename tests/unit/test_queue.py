@@ -164,7 +164,6 @@ def test_a_replay_comes_however_busy_its_streams_are():
 def test_a_quiet_namespace_overtakes_a_backlog():
     """An event of one namespace leaves before the rest of another's backlog."""
     loud = Reader()
-    quiet = Queue(loud.outbox, JSON, namespace().retained, 1)
     publisher = FakePublisher()
     loud.subscribe("workflow.>", None)
     loud.wire.writable = False

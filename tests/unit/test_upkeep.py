@@ -1,10 +1,14 @@
 """What has ended is compacted a while later: less is retained, and it says the same."""
 
+from unittest.mock import Mock
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from broker.codec import JSON
+from broker.contents import History
 from broker.upkeep import Upkeep
 from plugins.agent.chat import ChatPlugin
 from plugins.agent.options import ChatOptions
@@ -252,3 +256,115 @@ def test_turns_that_are_told_by_their_ends_within_each_other():
         client = Client()
         client.take(chat.retained())
         assert client.texts == chat.texts
+
+
+class Replaying:
+    """A finished turn of so many tokens, and a reader to whom some of its history was told."""
+
+    def __init__(self, after=None):
+        self.chat = Chat()
+        self.chat.start()
+        for n in range(3000):
+            self.chat.write(f"{n} ")
+        self.chat.fail()
+        self.chat.timers.pass_(AFTER - 5)
+        self.client = Client()
+        self.reader = Reader(self.chat.target)
+        wish = self.reader.subscribe("agent.chat.>", "s")
+        if after is not None:
+            self.client.take(self.chat.retained()[:after])
+        self.reader.replay(wish, History(wish, after))
+        if after is None:
+            self.reader.flush()
+
+    def finish(self):
+        self.client.show([m for m in self.reader.told() if m["op"] == "event"])
+
+
+@pytest.mark.parametrize("after", [None, 1000])
+def test_a_replay_is_not_torn(after):
+    """Who is in the middle of a stream, or is going to be, is told all of it; then it is done."""
+    replaying = Replaying(after)
+    chat = replaying.chat
+    chat.timers.pass_(30)
+    replaying.finish()
+    assert not replaying.reader.wire.closed
+    assert replaying.client.texts == chat.texts
+    assert chat.topics().count("token") == 3000
+    chat.timers.pass_(AFTER + 2)
+    assert chat.topics() == ["turnStarted", "token", "error"]
+
+
+def test_a_replay_that_begins_while_a_stream_is_compacted():
+    """Some of it is one event by then, the rest is told as it is."""
+    replaying = Replaying()
+    replaying.reader.told()
+    chat = replaying.chat
+    chat.timers.clock.now += AFTER
+    before = len(chat.retained())
+    chat.target.upkeep.some()
+    assert len(chat.retained()) < before
+    wish = replaying.reader.subscribe("agent.chat.>", "s")
+    replaying.reader.replay(wish, History(wish))
+    replaying.reader.flush()
+    chat.timers.pass_(2)
+    client = replaying.client = Client()
+    replaying.finish()
+    assert not replaying.reader.wire.closed
+    assert client.texts == chat.texts
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_nobody_holds_a_stream_for_long(leaves):
+    """One that stalls in the middle is told to come back; one that leaves is not waited for."""
+    replaying = Replaying()
+    replaying.reader.wire.writable = False
+    chat = replaying.chat
+    if leaves:
+        replaying.reader.unsubscribe("agent.chat.>", "s")
+        chat.timers.pass_(10)
+    else:
+        chat.timers.pass_(2 * AFTER + 10)
+    assert chat.topics() == ["turnStarted", "token", "error"]
+    replaying.finish()
+    assert replaying.reader.wire.closed == ([] if leaves else [4108])
+
+
+def test_a_stream_that_cannot_be_compacted_holds_up_no_other():
+    """It is logged, once and with its name; upkeep goes on, also for what ends later."""
+    chat = Chat()
+    plugin, streams = chat.target.plugin, chat.target.streams
+    settled = plugin.settled
+
+    def fails(state, before):
+        if state is streams["broken"].committed:
+            raise ValueError("broken")
+        return settled(state, before)
+
+    plugin.settled = fails
+    with capture_logs() as logs:
+        for turn in TURNS:
+            chat.say("turnStarted", sessionId="broken", turnId=turn)
+            chat.say("error", sessionId="broken", turnId=turn, code="x", message="y",
+                     retryable=False)  # fmt: skip
+            chat.start(turn)
+            chat.write("one ", turn)
+            chat.complete(turn)
+            chat.timers.pass_(2 * AFTER)
+    assert chat.topics() == ["turnStarted", "turnCompleted"] * 2
+    assert [(log["event"], log["key"]) for log in logs] == [("compaction failed", "broken")] * 2
+
+
+def test_whatever_fails_it_goes_on_later():
+    """As an engine may: the next time is set before anything can be wrong."""
+    chat = Chat()
+    upkeep = chat.target.upkeep
+    upkeep.some = Mock(side_effect=OSError("broken"))
+    with pytest.raises(OSError, match="broken"):
+        chat.timers.pass_(2)
+    del upkeep.some
+    chat.start()
+    chat.write("one ")
+    chat.complete()
+    chat.timers.pass_(2 * AFTER)
+    assert chat.topics() == ["turnStarted", "turnCompleted"]

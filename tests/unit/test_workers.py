@@ -365,18 +365,19 @@ def test_a_plugin_that_fails_to_say_so(monkeypatch):
 
 
 def test_only_so_many_of_one_session_are_untaken():
-    """One user cannot fill what all of them share; the others' messages are taken."""
+    """One user cannot fill what all of them share, and is told so at once, since a worker is
+    there; the others' messages are taken."""
     chat = Chat()
     worker = chat.worker("w")
-    for n in range(200):
-        chat.ask(f"m{n}")
+    ids = [chat.ask(f"m{n}") for n in range(102)]
     chat.ask("other", "s2")
-    assert len(got(worker)) == 101
-    for n in range(60):
-        chat.start(worker, f"m{n}")
-    chat.pass_(2.1)
-    assert got(worker) == [f"m{n}" for n in range(100, 160)]
-    assert len(chat.user.errors) == 40
+    assert got(worker) == [f"m{n}" for n in range(100)] + ["other"]
+    assert chat.answers() == ([ids[-1] + 1], [(id, "rate_limited") for id in ids[100:]])
+    chat.start(worker, "m0")
+    for name in ("m100", "m101"):
+        chat.ask(name)
+    assert got(worker) == ["m100"]
+    assert len(chat.user.errors) == 3
 
 
 @pytest.mark.parametrize("wishes", [1, 2])
