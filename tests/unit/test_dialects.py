@@ -324,6 +324,17 @@ def test_a_json_answer(name, changes, expected):
     assert (status, json.loads(document)) == (502, {"error": error})
 
 
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("turn_stalled", 504), ("shutting_down", 503), ("slow_consumer", 503), ("internal", 502)],
+)
+def test_the_status_of_what_ends_an_answer(code, status):
+    """503 is the broker's own, and 504 took too long."""
+    way = encoder("strakly", accept="application/json")
+    way.failed(code, "No.", True)
+    assert way.answer()[0] == status
+
+
 # ------------------------------------------------------------------ what is asked
 
 
