@@ -117,6 +117,8 @@ ERRORS: Mapping[str, ErrorInfo] = MappingProxyType(
         "internal": ErrorInfo("the broker failed; it has logged why", retryable=True),
         "shutting_down": ErrorInfo("the broker is about to stop", retryable=True),
         "unknown_server": ErrorInfo("there is no such server"),
+        "not_found": ErrorInfo("there is nothing at this path"),
+        "method_not_allowed": ErrorInfo("this path takes other methods"),
         "not_acceptable": ErrorInfo("the answer has no form that the request accepts"),
         "unsupported_type": ErrorInfo("the request's body has no type that is read here"),
     }

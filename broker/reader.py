@@ -54,7 +54,9 @@ class Reader:
         wish = _wish(message)
         key = wish[1]
         if message.after is not UNSET and (key is None or len(namespaces) > 1):
-            raise Rejected("bad_cursor", "after: needs a key, and a topic of one namespace")
+            raise Rejected(
+                "bad_cursor", "after: needs a key, and a topic of one namespace", {"field": "after"}
+            )
         older = self._subscriptions.get(wish)
         if older is None:
             self._check_limit()

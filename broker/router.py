@@ -86,7 +86,9 @@ class Reach:
         check_pattern(pattern)
         if not is_wild(pattern):
             if not is_topic(pattern):
-                raise Rejected("bad_pattern", f"not a topic or pattern: {shown(pattern)}")
+                raise Rejected(
+                    "bad_pattern", f"not a topic or pattern: {shown(pattern)}", {"field": "topic"}
+                )
             return [self.publish(pattern)]
         everywhere = [name for name in self._router.names if may_match_under(pattern, name)]
         here = [self._by_name[name] for name in everywhere if name in self._by_name]

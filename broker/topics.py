@@ -27,19 +27,20 @@ def is_topic(text: str) -> bool:
 def check_topic(text: str) -> None:
     """Raise `Rejected` ``bad_topic`` unless `text` is a topic."""
     if not is_topic(text):
-        raise Rejected("bad_topic", f"not a topic: {shown(text)}")
+        raise Rejected("bad_topic", f"not a topic: {shown(text)}", {"field": "topic"})
 
 
 def check_pattern(text: str) -> None:
     """Raise `Rejected` ``bad_pattern`` unless `text` is a topic or a pattern."""
     if len(text) > MAX_BYTES or _PATTERN.fullmatch(text) is None or text.count(".") >= MAX_LEVELS:
-        raise Rejected("bad_pattern", f"not a topic or pattern: {shown(text)}")
+        raise Rejected("bad_pattern", f"not a topic or pattern: {shown(text)}", {"field": "topic"})
 
 
 def check_key(key: str) -> None:
     """Raise `Rejected` ``bad_message`` unless `key` is 1–255 bytes without control characters."""
     if not key or len(key.encode()) > MAX_BYTES or _CONTROL.search(key):
-        raise Rejected("bad_message", "a key is 1 to 255 bytes of UTF-8 without control characters")
+        why = "a key is 1 to 255 bytes of UTF-8 without control characters"
+        raise Rejected("bad_message", why, {"field": "key"})
 
 
 def is_wild(pattern: str) -> bool:

@@ -71,7 +71,8 @@ class Events:
             return self._stream(caller, server, wishes, wanted)
         except Rejected as error:
             caller.leave()
-            raise Refused(error.code, error.message) from None
+            field = (error.detail or {}).get("field", "")
+            raise Refused(error.code, error.message, field) from None
         except BaseException:
             caller.leave()
             raise
@@ -94,7 +95,8 @@ class Events:
                 )
             )
             if refusal is not None:
-                raise Rejected(refusal.code, refusal.message)
+                detail = None if refusal.detail is UNSET else refusal.detail
+                raise Rejected(refusal.code, refusal.message, detail)
         render = EventStream(Places(places) if places else None)
         log.info("stream opened", connection=caller.name, server=server, count=len(wanted))
 

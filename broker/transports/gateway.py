@@ -18,6 +18,9 @@ from broker.transports.requests import check_accept, read_object
 from broker.transports.streaming import Streamed
 from broker.transports.told import Told
 
+GOODBYES = {4100: "shutting_down", 4108: "slow_consumer"}
+"""What a follower fails with, by the code of the goodbye."""
+
 _goodbye = JSON.decoder(Goodbye).decode
 
 
@@ -106,7 +109,7 @@ class _Following:
     def message(self, told: Told, raw: bytes | Raw) -> bytes:
         if told.op == "goodbye":
             goodbye = _goodbye(raw)
-            code = "shutting_down" if goodbye.code == 4100 else "internal"
+            code = GOODBYES.get(goodbye.code, "internal")
             return self._follower.failed(code, goodbye.reason, CLOSES[goodbye.code].reconnect)
         return b""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -13,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from broker.config import Auth
 from broker.gateway import Refused
-from broker.transports.answers import on_refused
+from broker.transports.answers import on_missed, on_refused
 from broker.transports.entrance import Entrance
 from broker.transports.events import Events
 from broker.transports.handshake import PATH
@@ -52,7 +53,7 @@ def application(
             *plugin_routes,
         ],
         middleware=[Middleware(Cors, settings=auth)],
-        exception_handlers={Refused: on_refused},
+        exception_handlers={Refused: on_refused, HTTPException: on_missed},
     )
     app.router.redirect_slashes = False  # to where the request itself says that it is
     return app

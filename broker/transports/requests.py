@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
+from broker.accept import preferred
 from broker.bodies import path_of
 from broker.codec import JSON
 from broker.gateway import Refused
 
-ANY = "*/*"
+WHOLE = "$"
+"""Names the body itself, where no field of it is wrong."""
 
 BODY_SECONDS = 60.0
 """How long a request's body may take."""
@@ -50,7 +52,7 @@ async def read_object(request: Request, limit: int) -> dict[str, Any]:
     check_type(request, ("application/json",))
     value = decode(await read(request, limit), JSON.decode_any)
     if not isinstance(value, dict):
-        raise Refused("bad_message", "the body is to be a JSON object")
+        raise Refused("bad_message", "the body is to be a JSON object", WHOLE)
     return value
 
 
@@ -93,29 +95,13 @@ def check_accept(request: Request, offered: Sequence[str]) -> None:
     Raises:
         Refused: 406, none does.
     """
-    accepted = request.headers.getlist("accept")
-    if accepted and not any(accepts(accepted, kind) for kind in offered):
+    if preferred(",".join(request.headers.getlist("accept")), offered) is None:
         raise Refused("not_acceptable", f"accept: there is {', '.join(offered)}")
 
 
-def accepts(accepted: Sequence[str], kind: str) -> bool:
-    """Whether `Accept` headers admit a media type."""
-    wide = {kind, kind.partition("/")[0] + "/*", ANY}
-    for entry in ",".join(accepted).split(","):
-        name, *parameters = (part.strip().lower() for part in entry.split(";"))
-        if name in wide and not any(_is_zero(each) for each in parameters):
-            return True
-    return False
-
-
 def field_of(error: msgspec.ValidationError) -> str:
-    """The field that a msgspec error is about."""
-    return path_of(error).removeprefix("$").removeprefix(".")
-
-
-def _is_zero(parameter: str) -> bool:
-    name, _, value = parameter.partition("=")
-    return name.strip() == "q" and value.strip().strip("0.") == "" and value.strip() != ""
+    """The field that a msgspec error is about; "$" is all of it."""
+    return path_of(error).removeprefix(WHOLE).removeprefix(".") or WHOLE
 
 
 def _too_large(limit: int) -> Refused:

@@ -78,9 +78,9 @@ class Answering:
             self.started.set()
         if isinstance(body, TurnBody) or (isinstance(body, ChatError) and body.turnId is not UNSET):
             return bool(body.turnId == self.turn_id)
-        if isinstance(body, ChatError | Transcription):
+        if isinstance(body, ChatError | Transcription) and not self.turn_id:
             return body.messageId == self.message_id
-        return False
+        return False  # also what is said of a message that has its turn: that goes on
 
     def _close(self) -> None:
         data = self.encoder.closed()

@@ -17,18 +17,21 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
+import msgspec
 import structlog
 from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from broker.accept import preferred
 from broker.gateway import EVENT_STREAM, Call, Gateway, Hangup, Refused
 from broker.plugin import ConfigError
 from plugins.agent.answering import Answering
 from plugins.agent.dialects import DIALECTS
 from plugins.agent.dialects.base import Ask, Dialect, Incoming, Unfit, problem
 from plugins.agent.messages import PREFIX, Cancel, UserMessage
+from plugins.agent.missed import missed
 from plugins.agent.options import ChatOptions
 from plugins.agent.recordings import PATH as AUDIO
 from plugins.agent.recordings import Recording, Recordings
@@ -36,7 +39,7 @@ from plugins.agent.sessions import Session
 
 log = structlog.get_logger("edgestream.agent")
 
-OFFERED = ("text/event-stream", "application/json")
+STREAM, JSON = "text/event-stream", "application/json"
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_.~-]+)*")
 
@@ -98,7 +101,7 @@ class ChatGateway:
         self._grace = grace
         self._asking: dict[tuple[str, str], str] = {}  # by session and name: not accepted yet
         self._readers: Counter[str] = Counter()  # by message
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._stopping: dict[str, asyncio.Task[None]] = {}  # by message that nobody reads
 
     def routes(self) -> Iterable[BaseRoute]:
         for mount in self._mounts:
@@ -109,6 +112,10 @@ class ChatGateway:
                 post = partial(self._post, mount, self._say)
                 yield Route(mount.prefix + path, post, methods=["POST"])
         yield Route(AUDIO, self._recordings.fetch)
+        paths = [
+            m.prefix + path for m in self._mounts for path in (*m.dialect.paths, *m.dialect.voice)
+        ]
+        yield from missed(paths, [mount.prefix for mount in self._mounts])
 
     async def _post(self, mount: Mount, asking: Asking, request: Request) -> Response:
         try:
@@ -122,13 +129,14 @@ class ChatGateway:
             return Response(status_code=400)  # nobody is there to read it
 
     async def _answer(self, mount: Mount, asking: Asking, request: Request) -> Response:
-        call = self._gateway.admit(request, OFFERED)
+        offered = (STREAM,) if mount.dialect.document is None else (STREAM, JSON)
+        call = self._gateway.admit(request, offered)
         try:
             ask, answering = await asking(mount.dialect, request, call)
         except BaseException:
             call.leave()
             raise
-        self._readers[answering.message_id] += 1
+        self._arrived(answering.message_id)
         over = partial(self._over, mount, ask.session, call, answering)
         if ask.stream:
             return call.stream(EVENT_STREAM, over)
@@ -144,7 +152,8 @@ class ChatGateway:
 
     async def _ask(self, dialect: Dialect, request: Request, call: Call) -> Asked:
         """Ask, or find that it is being answered already."""
-        ask = dialect.ask(_incoming(request, await self._gateway.read_object(request)))
+        incoming = _incoming(request, await self._gateway.read_object(request))
+        ask = _acceptable(dialect.ask(incoming), incoming)
         name = _name(ask)
         known, after = self._open(ask.session, name)
         id = known or self._asking.get((ask.session, name)) or name + secrets.token_urlsafe(6)
@@ -162,7 +171,8 @@ class ChatGateway:
         """Have a worker fetch what the user said, and answer it."""
         recording = await self._recordings.receive(request)
         try:
-            ask = dialect.hear(_incoming(request, recording.fields))
+            incoming = _incoming(request, recording.fields)
+            ask = _acceptable(dialect.hear(incoming), incoming)
             id = "voice-" + secrets.token_urlsafe(12)
             answering = Answering(id, dialect.encoder(ask), dialect.lingers, call.say)
             call.follow(PREFIX + ">", ask.session, answering)
@@ -183,6 +193,8 @@ class ChatGateway:
         state: Session | None = self._gateway.state(session)
         if state is not None:
             for turn in state.open_turns():
+                if turn.cancel is not None:
+                    continue  # it is about to end
                 if isinstance(turn.message_id, str) and turn.message_id.startswith(name):
                     return turn.message_id, turn.shown[0].position - 1
             for (_, id), event in (state.untaken or {}).items():
@@ -192,45 +204,67 @@ class ChatGateway:
 
     # ------------------------------------------------------------- the end
 
+    def _arrived(self, id: str) -> None:
+        """Somebody reads what answers a message: it is not to be stopped any more."""
+        self._readers[id] += 1
+        if id in self._stopping:
+            self._stopping.pop(id).cancel()
+
     def _over(self, mount: Mount, session: str, call: Call, answering: Answering) -> None:
-        """The response is complete, or its reader has gone away."""
+        """The response is complete, or its reader has gone away. The last one that goes
+        decides whether that stops the turn."""
         id = answering.message_id
         self._readers[id] -= 1
+        if self._readers[id] or answering.ended or not mount.cancels:
+            _leave(call, answering)
+        else:
+            stopping = asyncio.get_running_loop().create_task(self._stop(session, call, answering))
+            self._stopping[id] = stopping
+            stopping.add_done_callback(partial(self._stopped, call, answering))
         if not self._readers[id]:
             del self._readers[id]
-        if answering.ended or not mount.cancels:
-            answering.leave()
-            call.leave()
-            return
-        stopping = asyncio.get_running_loop().create_task(self._stop(session, call, answering))
-        self._stopping.add(stopping)
-        stopping.add_done_callback(self._stopping.discard)
 
     async def _stop(self, session: str, call: Call, answering: Answering) -> None:
-        """Stop a turn unless somebody reads it again soon."""
+        """Stop a turn unless somebody reads it again soon: then this is cancelled."""
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(answering.finished.wait(), self._grace)
-            if not self._readers[answering.message_id]:
-                await answering.started.wait()
-            if not answering.ended and not self._readers[answering.message_id]:
+            await answering.started.wait()
+            if not answering.ended:
                 cancel = Cancel(session, answering.turn_id, reason="its reader has gone away")
                 await call.publish(PREFIX + "cancel", cancel)
         except Refused as refusal:  # it has ended meanwhile
             log.info("turn not cancelled", code=refusal.code)
-        finally:
-            answering.leave()
-            call.leave()
+
+    def _stopped(self, call: Call, answering: Answering, stopping: asyncio.Task[None]) -> None:
+        if self._stopping.get(answering.message_id) is stopping:
+            del self._stopping[answering.message_id]
+        _leave(call, answering)
+
+
+def _leave(call: Call, answering: Answering) -> None:
+    answering.leave()
+    call.leave()
 
 
 def _incoming(request: Request, body: Mapping[str, Any]) -> Incoming:
     path: Mapping[str, Any] = request.path_params
-    return Incoming(path, request.query_params, request.headers, body)
+    accept = ",".join(request.headers.getlist("accept"))
+    return Incoming(path, request.query_params, {**request.headers, "accept": accept}, body)
+
+
+def _acceptable(ask: Ask, incoming: Incoming) -> Ask:
+    """It, unless the answer would be of a kind that the request does not accept: 406."""
+    kind = STREAM if ask.stream else JSON
+    if preferred(incoming.headers.get("accept", ""), (kind,)) is None:
+        raise Refused("not_acceptable", f"accept: this is answered with {kind}")
+    return ask
 
 
 def _name(ask: Ask) -> str:
     """How the messageId of a question begins: the same for the same question."""
-    digest = hashlib.sha256(f"{ask.session}\n{ask.user or ''}\n{ask.text}".encode()).hexdigest()
+    question = [ask.session, ask.user, ask.text, ask.metadata]
+    digest = hashlib.sha256(msgspec.json.encode(question, order="deterministic")).hexdigest()
     return f"http-{digest[:16]}-"
 
 

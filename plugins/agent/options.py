@@ -60,6 +60,6 @@ class ChatOptions(Struct, frozen=True, forbid_unknown_fields=True):
     compact_after: Seconds = 60.0
     worker_wait: Seconds = 2.0
     start_limit: Seconds = 30.0
-    cancel_grace: Seconds = 3.0
+    cancel_grace: Seconds = 10.0
     dialects: dict[str, DialectOptions] = field(default_factory=dict)
     voice: VoiceOptions = field(default_factory=VoiceOptions)

@@ -193,6 +193,20 @@ async def test_what_is_told_behind_the_end_is_waited_for(site, agent):
         assert kinds[-3:] == ["agent_response", "message_saved", "stream_end"]
 
 
+async def test_what_is_said_of_a_message_late_does_not_end_its_turn(site, agent):
+    """An error that names no turn, and what was heard: the turn goes on."""
+    async with asking(site, "guide") as response:
+        message = await agent.start()
+        of = {"sessionId": "s", "messageId": message["messageId"]}
+        await agent.say("error", {**of, "code": "late", "message": "no", "retryable": False})
+        await agent.say("transcription", {**of, "text": "Hi"})
+        await agent.tokens("Hello")
+        await agent.say("turnCompleted", completed(text="Hello"))
+        await agent.say("messageSaved", {"sessionId": "s", "turnId": "t", "messageId": "m"})
+        kinds = [event.json["type"] for event in await response.rest()]
+        assert kinds == ["stream_start", "token", "agent_response", "message_saved", "stream_end"]
+
+
 # ----------------------------------------------------------------- without a worker
 
 
@@ -287,6 +301,39 @@ async def test_the_same_words_later_or_elsewhere_are_another_question(site, agen
     assert len(ids) == 4
 
 
+async def test_one_whose_turn_was_told_to_stop_is_asked_anew(site, agent):
+    """Though that turn has not ended yet: what it says is not an answer any more."""
+    async with asking(site, "octopus") as first:
+        await agent.start("old")
+        await agent.say("cancel", {"sessionId": "s", "turnId": "old"})
+        async with asking(site, "octopus") as again, asking(site, "octopus") as third:
+            await agent.start("new")
+            await agent.say("turnCompleted", completed("old", finishReason="cancelled"))
+            assert [event.event for event in await first.rest()][-1] == "turn_end"
+            await agent.tokens("Hello", turn="new")
+            await agent.say("turnCompleted", completed("new", text="Hello"))
+            for response in (again, third):
+                begun, text, end = await response.rest()
+                assert (begun.json["turn_id"], end.json["turn_id"]) == ("new", "new")
+                assert text.json["text"] == "Hello"
+    assert not [m for m in await agent.peer.barrier() if m["op"] == "event"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "one", "other"),
+    [
+        ("guide", {"chatModelId": "a"}, {"chatModelId": "b"}),
+        ("strakly", {"branch_id": "a"}, {}),
+        ("opshub", {"userId": "a\nb", "message": "c"}, {"userId": "a", "message": "b\nc"}),
+    ],
+)
+async def test_what_differs_in_anything_is_another_question(site, agent, dialect, one, other):
+    """The same words of another branch, to another model, or of another user."""
+    async with asking(site, dialect, body=one), asking(site, dialect, body=other):
+        ids = {(await agent.given())["messageId"] for _ in range(2)}
+        assert len(ids) == 2
+
+
 # ----------------------------------------------------------------- the reader goes away
 
 
@@ -342,6 +389,24 @@ async def test_who_comes_back_in_time_cancels_nothing(start):
             await agent.say("turnCompleted", completed(text="Hello"))
             *_, last = await again.rest()
             assert last.json == {"type": "done", "finalMessage": "Hello"}
+        assert not [m for m in await agent.peer.barrier() if m["op"] == "event"]
+
+
+async def test_the_grace_begins_when_the_last_reader_has_left(start):
+    """Whoever leaves before, or is followed by another, holds nothing."""
+    site = await start(**options(cancel_grace=600))
+    async with working(site) as agent:
+        async with asking(site, "opshub"):
+            await agent.start()
+            async with asking(site, "opshub"):
+                pass
+            await settled(site, 2)  # the one that has left is forgotten
+        await settled(site, 2)  # of the last one, its grace
+        async with asking(site, "opshub") as again:
+            await settled(site, 2)  # which is over
+            await agent.say("turnCompleted", completed(text="Hello"))
+            assert (await again.rest())[-1].json["type"] == "done"
+        await settled(site, 1)
         assert not [m for m in await agent.peer.barrier() if m["op"] == "event"]
 
 
@@ -408,7 +473,7 @@ async def test_a_broker_that_stops_ends_streams_in_the_dialect_s_own_way(start):
         await site.broker.stop()
         assert (await response.rest())[-1].json["type"] == "error"
         answer = await asked
-        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "shutting_down")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down")
 
 
 # ----------------------------------------------------------------- what is refused
@@ -421,10 +486,14 @@ async def test_what_does_not_fit_is_named(http, dialect):
     lacking = {name: value for name, value in body.items() if name != "message"}
     answer = await http.post(path, json=lacking)
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "message")
-    assert (await http.get(path)).status_code == 405
+    for method in ("GET", "PUT", "PATCH", "DELETE"):
+        answer = await http.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        assert answer.json()["error"]["code"] == "method_not_allowed"
     for status, code, sent in (
         (400, "bad_message", {"content": b"{"}),
         (422, "bad_message", {"content": b"[]"}),
+        (422, "bad_message", {"content": b"null"}),
         (406, "not_acceptable", {"json": body, "headers": {"Accept": "image/png"}}),
         (413, "too_large", {"json": {**body, "message": "x" * (1 << 20)}}),
         (415, "unsupported_type", {"content": b"x", "headers": {"Content-Type": "text/plain"}}),
@@ -433,7 +502,31 @@ async def test_what_does_not_fit_is_named(http, dialect):
         answer = await http.post(path, **sent)
         assert answer.status_code == status
         assert answer.json()["error"]["code"] == code
-    assert (await http.post("/octopus/api/chat//send", json=body)).status_code == 404
+        assert answer.json()["error"].get("field") == ("$" if status == 422 else None)
+    for method, gone in ("POST", f"/{dialect}/api/chat//send"), ("GET", f"/{dialect}/nope"):
+        answer = await http.request(method, gone)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "changed", "accept"),
+    [
+        ("octopus", {}, "application/json"),
+        ("opshub", {}, "text/event-stream;q=0, */*"),
+        ("guide", {"stream": True}, "application/json"),
+        ("guide", {"stream": False}, "text/event-stream"),
+        ("strakly", {}, "text/event-streams"),
+    ],
+)
+async def test_what_it_would_be_answered_with_has_to_be_acceptable(
+    http, site, dialect, changed, accept
+):
+    """A stream or JSON, as this very request would get: 406, and nobody is asked."""
+    path, body = ASK[dialect]
+    path = path.partition("?")[0]
+    answer = await http.post(path, json={**body, **changed}, headers={"Accept": accept})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (406, "not_acceptable")
+    await settled(site, 0)
 
 
 async def test_where_they_are_is_configured(start):

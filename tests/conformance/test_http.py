@@ -26,11 +26,17 @@ async def test_health_and_readiness(http):
 
 
 async def test_what_is_not_there(http):
-    """Unknown paths are 404, known ones with another method 405."""
-    assert (await http.get("/nope")).status_code == 404
+    """Unknown paths are 404, known ones with another method 405: with an `error` as JSON."""
+    answer = await http.get("/nope")
+    assert answer.status_code == 404
+    message = "there is nothing at this path"
+    error = {"op": "error", "code": "not_found", "message": message, "retryable": False}
+    assert answer.json() == error
     for path in ("/healthz", "/readyz", "/metrics", "/ws", "/ws/chat"):
         for method in ("POST", "PUT", "DELETE"):
-            assert (await http.request(method, path, content=b"{}")).status_code == 405
+            answer = await http.request(method, path, content=b"{}")
+            assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+            assert "GET" in answer.headers["allow"]
 
 
 async def test_metrics_are_in_prometheus_form(http):

@@ -178,6 +178,37 @@ def test_a_turn_that_fails(name, end, told):
     assert way.event(completed(TEXT)) == b""
 
 
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("octopus", ["turn_end"]),
+        ("guide", ["error", "stream_end"]),
+        ("opshub", ["error"]),
+        ("strakly", []),
+    ],
+)
+def test_a_turn_whose_own_end_says_that_it_failed(name, kinds):
+    """That is no success: all of its text, and then as any other failure."""
+    way = encoder(name)
+    chunks = written(way, [at(TurnStarted(**OF, agentId="a")), *tokens(PIECES[:1])])
+    last = way.event(completed(TEXT, "error"))
+    assert way.ended
+    assert read(name, [*chunks, last]).text == TEXT
+    ended = [e[0] if isinstance(e, tuple) else e["type"] for e in read(name, [last]).events]
+    assert ended[len(ended) - len(kinds) :] == kinds
+    assert "agent_response" not in ended
+
+
+@pytest.mark.parametrize("name", ["guide", "strakly"])
+def test_a_json_answer_of_a_turn_that_says_that_it_failed(name):
+    """It is 502, and no answer."""
+    changes = {"query": {"stream": "false"}} if name == "guide" else {"accept": "application/json"}
+    way = encoder(name, **changes)
+    written(way, [at(TurnStarted(**OF, agentId="a")), completed(TEXT, "error")])
+    status, document = way.answer()
+    assert (status, json.loads(document)["error"]["code"]) == (502, "agent_failed")
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_a_turn_that_fails_before_it_has_begun(name):
     """Also then the stream has its end."""
@@ -293,6 +324,17 @@ def test_a_json_answer(name, changes, expected):
     assert (status, json.loads(document)) == (502, {"error": error})
 
 
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("turn_stalled", 504), ("shutting_down", 503), ("slow_consumer", 503), ("internal", 502)],
+)
+def test_the_status_of_what_ends_an_answer(code, status):
+    """503 is the broker's own, and 504 took too long."""
+    way = encoder("strakly", accept="application/json")
+    way.failed(code, "No.", True)
+    assert way.answer()[0] == status
+
+
 # ------------------------------------------------------------------ what is asked
 
 
@@ -324,11 +366,32 @@ def test_strakly_makes_up_a_conversation():
 def test_flags_of_the_guide():
     """The query, or else the body, or else the default."""
     plain = {key: value for key, value in ASKED["guide"].items() if key != "stream"}
-    assert not ask("guide", body=plain).stream
+    assert not ask("guide", body=plain, accept="").stream
     assert ask("guide", body=plain, query={"stream": "True"}).stream
     assert not ask("guide", query={"stream": "false"}).stream
     assert not ask("guide", body={**plain, "includeTokens": False}).tokens
     assert ask("guide", body=plain).tokens
+    assert ask("guide", body={**plain, "stream": None, "includeTokens": None}).tokens
+
+
+@pytest.mark.parametrize(
+    ("accept", "streams"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/event-stream", True),
+        ("text/event-stream;q=0.2, application/json", False),
+        ("text/event-stream;q=0, */*", False),
+        ("text/*", True),
+    ],
+)
+def test_accept_chooses_where_nothing_else_does(accept, streams):
+    """By its weights."""
+    plain = {key: value for key, value in ASKED["guide"].items() if key != "stream"}
+    assert ask("strakly", accept=accept).stream is streams
+    assert ask("guide", body=plain, accept=accept).stream is streams
+    assert ask("guide", body={**plain, "stream": None}, accept=accept).stream is streams
+    assert ask("guide", body={**plain, "stream": False}, accept="text/event-stream").stream is False
 
 
 @pytest.mark.parametrize(

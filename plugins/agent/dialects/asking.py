@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from broker.accept import preferred
 from plugins.agent.dialects.base import Incoming, Unfit
 
 MAX_NAME = 255
@@ -34,12 +35,20 @@ def optional(body: Mapping[str, Any], field: str) -> str | None:
 
 
 def flag(incoming: Incoming, field: str, *, default: bool) -> bool:
-    """``true`` or ``false``: of the query, or else of the body, or else `default`."""
-    value = incoming.query.get(field, incoming.body.get(field, default))
+    """``true`` or ``false``: of the query, or else of the body, or else `default`. One that is
+    null is left out."""
+    value = incoming.query.get(field, incoming.body.get(field))
+    value = default if value is None else value
     value = str(value).lower()  # Python's clients write True into a query
     if value not in ("true", "false"):
         raise Unfit(field, "is neither true nor false")
     return value == "true"
+
+
+def wants_stream(incoming: Incoming) -> bool:
+    """Whether ``Accept`` prefers a stream to one JSON answer, where there are both."""
+    kinds = ("application/json", "text/event-stream")
+    return preferred(incoming.headers.get("accept", ""), kinds) == kinds[1]
 
 
 def _string(values: Mapping[str, Any], field: str) -> str:

@@ -22,7 +22,7 @@ class Incoming:
     Attributes:
         path: the parameters of its path.
         query: the parameters of its query.
-        headers: by lower-case names.
+        headers: by lower-case names; `accept` is one of them, as one line.
         body: the JSON object.
     """
 
@@ -112,6 +112,8 @@ class Encoder(ABC):
             return self._piece(body.token, event.time)
         if isinstance(body, TurnCompleted):
             rest = self._piece(_rest(self.text, body.fullText), event.time)
+            if body.finishReason == "error":
+                return rest + self.failed(*BROKEN_OFF)
             self.ended = True
             return rest + self._completed(body, event.time)
         if isinstance(body, ChatError):
@@ -136,8 +138,7 @@ class Encoder(ABC):
         Only for an `Ask` that is no stream: of a dialect that always streams there is none.
         """
         if self._failure is not None:
-            status = 504 if self._failure.code in TOO_LATE else 502
-            return status, problem(*self._failure)
+            return STATUS.get(self._failure.code, 502), problem(*self._failure)
         return 200, msgspec.json.encode(self._document())
 
     @property
@@ -227,8 +228,14 @@ class Dialect(ABC):
         """The way out for the turn that answers `ask`."""
 
 
-TOO_LATE = frozenset({"turn_stalled", "agent_unresponsive", "timeout"})
-"""Codes of errors that are HTTP 504; others that end a turn are 502."""
+STATUS = {
+    "turn_stalled": 504, "agent_unresponsive": 504, "timeout": 504,
+    "shutting_down": 503, "slow_consumer": 503,
+}  # fmt: skip
+"""The HTTP status of codes of errors; others that end a turn are 502."""
+
+BROKEN_OFF = Failure("agent_failed", "The agent failed to answer.", retryable=True)
+"""Of a turn whose own end says so, and does not say why."""
 
 
 def problem(code: str, message: str, retryable: bool, field: str | None = None) -> bytes:

@@ -202,6 +202,6 @@ def _ask(incoming: Incoming, text: str) -> Ask:
         asking.name(incoming.body, "chatInstanceId"),
         text,
         metadata={"chatModelId": asking.name(incoming.body, "chatModelId")},
-        stream=asking.flag(incoming, "stream", default=False),
+        stream=asking.flag(incoming, "stream", default=asking.wants_stream(incoming)),
         tokens=asking.flag(incoming, "includeTokens", default=True),
     )

@@ -109,7 +109,7 @@ class Strakly(Dialect):
             session,
             asking.text(body),
             metadata={} if branch is None else {"branch_id": branch},
-            stream="text/event-stream" in incoming.headers.get("accept", "").lower(),
+            stream=asking.wants_stream(incoming),
         )
 
     def encoder(self, ask: Ask) -> Encoder:
