@@ -177,6 +177,14 @@ class Gateway(Protocol):
             Refused: 401, 403, 406, 503.
         """
 
+    def check_body(self, request: Request, kind: str, limit: int, field: str) -> None:
+        """Before a request's body is read: it is to be said to be of a media type, and not to
+        have more than `limit` bytes. `field` is what makes it large.
+
+        Raises:
+            Refused: 413, 415.
+        """
+
     async def read_object(self, request: Request) -> dict[str, Any]:
         """A request's body, which is one JSON object.
 

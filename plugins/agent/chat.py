@@ -90,6 +90,10 @@ class ChatPlugin(Plugin[sessions.Session]):
         before = _owner(state, event)
         turns.apply(state, event)
         self._note(state, event, before)
+        if event.topic in self.closing:
+            id = questions.closed(state, event)
+            if isinstance(id, str):
+                self._recordings.drop((event.key, id))
 
     def follow(self, state: sessions.Session, event: Event) -> None:
         if not turns.add_next_token(state, event):
@@ -149,6 +153,10 @@ class ChatPlugin(Plugin[sessions.Session]):
     def load(self, worker: Sender) -> int:
         """Its open turns."""
         return self._presence.load(worker)
+
+    def is_at_work(self, event: Event) -> bool:
+        """Speech takes a while to be understood: its worker has said that it is there."""
+        return self._recordings.is_heard((event.key, event.body.messageId))
 
     def unanswered(
         self, state: sessions.Session, event: Event, now: int, *, tried: bool

@@ -44,6 +44,16 @@ def settle(session: Session, message_id: str | UnsetType) -> None:
         session.untaken = session.untaken or None
 
 
+def closed(session: Session, event: Event) -> str | UnsetType:
+    """The message that nobody is to answer any more, by an event that closes something."""
+    turn_id = event.body.turnId
+    if turn_id is UNSET:
+        id: str | UnsetType = event.body.messageId
+        return id
+    turn = session.turns.get(turn_id)
+    return UNSET if turn is None else turn.message_id
+
+
 def preferred(session: Session) -> Sender | None:
     """Whoever answers, or answered, in this session last."""
     last = next(reversed(session.turns.values()), None)

@@ -15,10 +15,14 @@ from plugins.agent.dialects import DIALECTS
 from plugins.agent.failure import TurnFailed
 from plugins.agent.worker import Worker
 
+from . import rawsocket
 from .sse import parse
 
 PATH = "/guide/api/chat/voice"
 FORM = {"chatInstanceId": "s", "chatModelId": "m", "stream": "true"}
+SOON = 0.05
+"""A limit that a test means to reach."""
+
 LOUD = bytes(range(256)) * 400
 """100 KB: more than what is kept in memory."""
 
@@ -60,6 +64,16 @@ async def listening(site, hear):
         await task
 
 
+def heard_as(text):
+    """A way to hear that fetches the recording, and always understands `text`."""
+
+    async def hear(audio: Audio) -> str:
+        await audio.read()
+        return text
+
+    return hear
+
+
 async def post(http, sound=LOUD, form=FORM, **more):
     files = {"audio": ("said.webm", sound, "audio/webm")} if sound is not None else None
     return await http.post(PATH, data=form, files=files, **more)
@@ -76,8 +90,6 @@ async def test_what_is_said_is_heard_and_answered(site, http):
 
     async def hear(audio: Audio) -> str:
         got.append((audio, await audio.read()))
-        again = await http.get(audio.url)
-        assert again.status_code == 404
         return "hello broker"
 
     async with listening(site, hear):
@@ -85,6 +97,7 @@ async def test_what_is_said_is_heard_and_answered(site, http):
     assert answer.status_code == 200
     [(audio, recording)] = got
     assert recording == LOUD
+    assert (await http.get(audio.url)).status_code == 404  # its turn has ended
     assert (audio.content_type, audio.size) == ("audio/webm", len(LOUD))
     assert audio.body["metadata"] == {"chatModelId": "m"}
     events = [event.json for event in parse(answer.text)]
@@ -156,7 +169,7 @@ async def test_what_cannot_be_had_is_refused(start):
 
         kind = {"content-type": "multipart/form-data; boundary=b"}
         late = await http.post(PATH, content=slowly(), headers=kind)
-        assert late.status_code == 408
+        assert (late.status_code, late.json()["error"]["code"]) == (408, "bad_message")
 
 
 async def test_recordings_are_bounded_and_leave_nothing(start, tmp_path, monkeypatch):
@@ -184,14 +197,123 @@ async def test_recordings_are_bounded_and_leave_nothing(start, tmp_path, monkeyp
     assert [answer.status_code for answer in found] == [404]
 
 
-@pytest.mark.parametrize("kind", ["audio/wav\x01", "audio/\N{SNOWMAN}", "a" * 300, "wav"])
-async def test_a_recording_of_no_type(site, http, kind):
-    """It would be a header of what its worker fetches."""
+KINDS = ["audio/wav\x01", "audio/\N{SNOWMAN}", "a" * 300, "wav", "text/html", "image/svg+xml"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_recording_of_another_type(site, http, kind):
+    """It would be a header of what is fetched, and a page of the broker's own origin."""
     files = {"audio": ("said.webm", LOUD, kind)}
     async with listening(site, lambda audio: audio.read()):
         answer = await http.post(PATH, data=FORM, files=files)
-    assert answer.status_code == 422
+    assert answer.status_code == 415
     assert answer.json()["error"]["field"] == "audio"
+
+
+async def test_a_recording_is_there_until_it_is_answered(site, http):
+    """Also for a second worker, and whoever asks what it is takes nothing."""
+    found = []
+
+    async def hear(audio: Audio) -> str:
+        found.append(await http.head(audio.url))
+        found.extend(await asyncio.gather(*(http.get(audio.url) for _ in range(3))))
+        return "hello"
+
+    async with listening(site, hear):
+        assert (await post(http)).status_code == 200
+    assert [answer.status_code for answer in found] == [200] * 4
+    assert [answer.content for answer in found] == [b"", LOUD, LOUD, LOUD]
+    for answer in found:
+        assert answer.headers["content-type"] == "audio/webm"
+        assert answer.headers["content-length"] == str(len(LOUD))
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-disposition"] == "attachment"
+
+
+async def test_a_recording_that_has_lost_its_worker(site, http):
+    """The next worker has it as the first one did."""
+    async with connect(site.ws) as lost:
+        async with lost.subscribe("agent.chat.userAudio", group="workers") as queue:
+            asked = asyncio.create_task(post(http))
+            first = Audio.of((await anext(queue)).body, site.ws)
+            assert await first.read() == LOUD
+    async with listening(site, heard_as("hello")):
+        answer = await asked
+    assert "You said: hello" in answer.text
+
+
+async def test_what_is_given_up_is_let_go(start):
+    """With the error that tells it, and long before it is too old."""
+    site = await start(**options(start_limit=SOON, voice={"max_recordings": 1}))
+    async with (
+        asking(site) as http,
+        connect(site.ws) as one,
+        one.subscribe("agent.chat.userAudio", group="workers"),
+        connect(site.ws) as two,
+        two.subscribe("agent.chat.userAudio", group="workers"),
+    ):
+        for _ in range(2):
+            answer = await post(http)
+            assert "agent_unresponsive" in answer.text
+
+
+async def test_understanding_may_take_longer_than_the_start_limit(start):
+    """Who has fetched the recording keeps it, for as long as understanding may take."""
+    site = await start(**options(start_limit=SOON))
+    tries = []
+
+    async def hear(audio: Audio) -> str:
+        tries.append(await audio.read())
+        await asyncio.sleep(6 * SOON)
+        return "hello"
+
+    async with asking(site) as http, listening(site, hear), listening(site, hear):
+        answer = await post(http)
+    assert "You said: hello" in answer.text
+    assert len(tries) == 1
+
+
+async def test_understanding_does_not_take_for_ever(start):
+    """Another worker has it in the end."""
+    site = await start(**options(start_limit=SOON, voice={"understanding": SOON}))
+    async with (
+        asking(site) as http,
+        connect(site.ws) as stuck,
+        stuck.subscribe("agent.chat.userAudio", group="workers") as queue,
+    ):
+        asked = asyncio.create_task(post(http))
+        assert await Audio.of((await anext(queue)).body, site.ws).read() == LOUD
+        async with listening(site, heard_as("hello")):
+            answer = await asked
+    assert "You said: hello" in answer.text
+
+
+async def test_a_form_in_capitals(site, http):
+    """Media types have no case."""
+    kind = {"content-type": "Multipart/Form-Data; boundary=b"}
+    form = "".join(
+        f'--b\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in FORM.items()
+    )
+    form += '--b\r\ncontent-disposition: form-data; name="audio"; filename="a"\r\n\r\nx\r\n--b--'
+    async with listening(site, heard_as("hello")):
+        answer = await http.post(PATH, content=form, headers=kind)
+    assert answer.status_code == 200, answer.text
+    async with listening(site, heard_as("hello")):
+        answer = await http.post(PATH, content=b"x")  # of no type
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"])
+async def test_what_is_said_to_be_too_large_is_not_awaited(site, expect):
+    """It is refused by its length."""
+    async with rawsocket.dial(site.address) as raw:
+        await raw.send(
+            f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n".encode()
+            + expect
+            + b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        )
+        assert (await raw.read_head()).startswith(b"HTTP/1.1 413")
 
 
 async def let_go(http):
