@@ -249,7 +249,8 @@ class Groups:
     def _overdue(self, job: Job) -> None:
         """Whoever has a job has not taken it up; or nobody came for it."""
         place = job.place
-        if place is not None and self._plugin.is_at_work(job.event):
+        state = self._streams[job.event.key].committed
+        if place is not None and self._plugin.is_at_work(state, job.event):
             self._held.begin(job)
             return
         if place is not None:

@@ -223,7 +223,7 @@ class Plugin(Generic[State]):
         """How much a worker has to do, beside what it was given and has not taken up."""
         return 0
 
-    def is_at_work(self, event: Event) -> bool:
+    def is_at_work(self, state: State, event: Event) -> bool:
         """Whether whoever was given an event of work is known to be about to take it up: it is
         left to them for as long again as they had."""
         return False

@@ -38,6 +38,8 @@ class NamespaceGateway:
         return NamespaceCall(caller, self._namespace)
 
     def check_body(self, request: Request, kind: str, limit: int, field: str) -> None:
+        if "content-type" not in request.headers:
+            raise Refused("unsupported_type", f"content-type: {kind}")
         check_type(request, (kind,))
         check_length(request, limit, field)
 

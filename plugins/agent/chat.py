@@ -154,9 +154,10 @@ class ChatPlugin(Plugin[sessions.Session]):
         """Its open turns."""
         return self._presence.load(worker)
 
-    def is_at_work(self, event: Event) -> bool:
-        """Speech takes a while to be understood: its worker has said that it is there."""
-        return self._recordings.is_heard((event.key, event.body.messageId))
+    def is_at_work(self, state: sessions.Session, event: Event) -> bool:
+        """Speech takes a while to be understood: who has fetched it is there."""
+        id = questions.name(state, event)
+        return id is not None and self._recordings.is_heard((event.key, id))
 
     def unanswered(
         self, state: sessions.Session, event: Event, now: int, *, tried: bool

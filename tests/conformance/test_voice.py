@@ -117,8 +117,15 @@ async def test_without_a_stream_there_is_one_answer(site, http):
     assert answer.json()["content"] == "You said: hello"
 
 
-@pytest.mark.parametrize("failure", [TurnFailed("nothing_heard", "no words"), ValueError("oh")])
-async def test_who_is_not_understood_is_told(site, http, failure):
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (TurnFailed("nothing_heard", "no words"), 502),
+        (TurnFailed("voice_unavailable", "no ears"), 501),
+        (ValueError("oh"), 502),
+    ],
+)
+async def test_who_is_not_understood_is_told(site, http, failure, status):
     """In the dialect's own way, and without what a programming error says."""
 
     async def hear(audio: Audio) -> str:
@@ -132,7 +139,7 @@ async def test_who_is_not_understood_is_told(site, http, failure):
     first, last = [event.json for event in parse(streamed.text)]
     assert (first["type"], first["code"]) == ("error", code)
     assert last == {"type": "stream_end"}
-    assert whole.status_code == 502
+    assert whole.status_code == status
     assert whole.json()["error"]["code"] == code
     assert "oh" not in first["message"]
 
@@ -232,11 +239,13 @@ async def test_a_recording_is_there_until_it_is_answered(site, http):
 
 async def test_a_recording_that_has_lost_its_worker(site, http):
     """The next worker has it as the first one did."""
-    async with connect(site.ws) as lost:
-        async with lost.subscribe("agent.chat.userAudio", group="workers") as queue:
-            asked = asyncio.create_task(post(http))
-            first = Audio.of((await anext(queue)).body, site.ws)
-            assert await first.read() == LOUD
+    async with (
+        connect(site.ws) as lost,
+        lost.subscribe("agent.chat.userAudio", group="workers") as queue,
+    ):
+        asked = asyncio.create_task(post(http))
+        first = Audio.of((await anext(queue)).body, site.ws)
+        assert await first.read() == LOUD
     async with listening(site, heard_as("hello")):
         answer = await asked
     assert "You said: hello" in answer.text

@@ -5,9 +5,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
-from plugins.agent.demo.hearing import hear
+from tests.conformance.sse import parse
+
+from .test_demo import demo
 
 SAID = "how are you today"
 
@@ -28,5 +31,15 @@ def speech(tmp_path_factory) -> Path:
     return path
 
 
-def test_words_are_heard(speech):
-    assert hear(speech.read_bytes()) == SAID
+async def test_words_are_heard_and_answered(speech):
+    """By the demo agent, over HTTP: they come as its transcription, and again in its answer."""
+    async with demo() as url:
+        form = {"chatInstanceId": "s", "chatModelId": "m", "stream": "true"}
+        files = {"audio": ("said.wav", speech.read_bytes(), "audio/wav")}
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
+            answer = await http.post("/guide/api/chat/voice", data=form, files=files)
+    assert answer.status_code == 200, answer.text
+    told = [event.json for event in parse(answer.text)]
+    assert told[0] == {"type": "transcription", "text": SAID}
+    [whole] = [event for event in told if event["type"] == "agent_response"]
+    assert SAID in whole["content"]

@@ -136,8 +136,7 @@ class Encoder(ABC):
         Only for an `Ask` that is no stream: of a dialect that always streams there is none.
         """
         if self._failure is not None:
-            status = 504 if self._failure.code in TOO_LATE else 502
-            return status, problem(*self._failure)
+            return status_of(self._failure.code), problem(*self._failure)
         return 200, msgspec.json.encode(self._document())
 
     @property
@@ -229,6 +228,16 @@ class Dialect(ABC):
 
 TOO_LATE = frozenset({"turn_stalled", "agent_unresponsive", "timeout"})
 """Codes of errors that are HTTP 504; others that end a turn are 502."""
+
+UNABLE = frozenset({"voice_unavailable"})
+"""Those that are 501: no worker can do it."""
+
+
+def status_of(code: str) -> int:
+    """The HTTP status of an error that ends a turn."""
+    if code in UNABLE:
+        return 501
+    return 504 if code in TOO_LATE else 502
 
 
 def problem(code: str, message: str, retryable: bool, field: str | None = None) -> bytes:
