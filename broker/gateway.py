@@ -71,7 +71,9 @@ class Endpoint(NamedTuple):
             or of an event stream the types of its events' data.
         query: a Struct of its query's parameters.
         example: a request's body.
-        refusals: statuses of those of its responses that are an `error`.
+        refusals: statuses of those of its responses that say why there is none.
+        refusal: the type of what these say; None for the broker's `error`.
+        headers: of a request, that are of meaning beside the usual ones.
     """
 
     method: str
@@ -82,6 +84,8 @@ class Endpoint(NamedTuple):
     query: type[Struct] | None = None
     example: Any = None
     refusals: Sequence[int] = ()
+    refusal: Any = None
+    headers: Sequence[str] = ()
 
 
 class Refused(Exception):
