@@ -48,7 +48,8 @@ OWN = (
             ),
             Endpoint(
                 "get", f"/events{server}", f"Subscribe, as server-sent events{words}",
-                {STREAM: _TOLD}, query=Query, refusals=(*_REFUSALS, 503), headers=("Last-Event-ID",),
+                {STREAM: _TOLD}, query=Query, refusals=(*_REFUSALS, 503),
+                headers=("Last-Event-ID",),
             ),
         )
     ),
