@@ -7,6 +7,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from broker.gateway import EVENT_STREAM, Endpoint
 from plugins.agent.dialects.base import Dialect
+from plugins.agent.recordings import PATH as AUDIO
 
 STREAM = EVENT_STREAM["content-type"]
 JSON = "application/json"
@@ -27,7 +28,7 @@ class Problem(Struct, forbid_unknown_fields=True):
 
 
 def endpoints(dialects: Iterable[tuple[Dialect, str]]) -> Iterable[Endpoint]:
-    """Those of `dialects`, each with its prefix."""
+    """Those of `dialects`, each with its prefix, and where recordings are."""
     for dialect, prefix in dialects:
         gives: dict[str, Any] = {STREAM: dialect.tells}
         if dialect.document is not None:
@@ -43,3 +44,6 @@ def endpoints(dialects: Iterable[tuple[Dialect, str]]) -> Iterable[Endpoint]:
                 {"multipart/form-data": dialect.aloud}, dialect.query, None, (*REFUSALS, 501),
                 Problem,
             )  # fmt: skip
+    yield Endpoint(
+        "get", AUDIO, "Fetch what a user said", {"audio/*": str}, refusals=(404,), refusal=Problem
+    )

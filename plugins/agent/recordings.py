@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from broker.gateway import Gateway, Refused
+from plugins.agent.dialects.base import problem
 from plugins.agent.options import VoiceOptions
 
 PATH = "/voice/{name}"
@@ -160,7 +161,8 @@ class Recordings:
         """The route by which its worker has it."""
         kept = self._kept.get(request.path_params["name"])
         if kept is None:
-            return Response("There is no such recording, or not any more.\n", 404)
+            why = problem("no_recording", "there is none here, or not any more", False)
+            return Response(why, 404, media_type="application/json")
         recording = kept.recording
         headers = {
             "content-type": recording.content_type,

@@ -34,7 +34,7 @@ async def test_nothing_is_left_out(told, site):
         for name, dialect in DIALECTS.items()
         for path in (*dialect.paths, *dialect.voice)
     }
-    assert set(told["paths"]) == own | asked
+    assert set(told["paths"]) == own | asked | {"/voice/{name}"}
     async with httpx.AsyncClient(base_url=site.url, trust_env=False) as http:
         for path, methods in told["paths"].items():
             assert (await http.put(path)).status_code == 405
@@ -89,3 +89,7 @@ async def test_refusals_are_as_described(told, site):
                 described = methods["post"]["responses"][str(answer.status_code)]
                 schema = described["content"]["application/json"]["schema"]
                 checker(told, schema).validate(answer.json())
+        answer = await http.get("/voice/none")
+        described = told["paths"]["/voice/{name}"]["get"]["responses"]["404"]
+        schema = described["content"]["application/json"]["schema"]
+        checker(told, schema).validate(answer.json())
