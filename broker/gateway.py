@@ -73,7 +73,9 @@ class Endpoint(NamedTuple):
             or of an event stream the types of its events' data.
         query: a Struct of its query's parameters.
         example: a request's body.
-        refusals: statuses of those of its responses that are an `error`.
+        refusals: statuses of those of its responses that say why there is none.
+        refusal: the type of what these say; None for the broker's `error`.
+        headers: of a request, that are of meaning beside the usual ones.
     """
 
     method: str
@@ -84,6 +86,8 @@ class Endpoint(NamedTuple):
     query: type[Struct] | None = None
     example: Any = None
     refusals: Sequence[int] = ()
+    refusal: Any = None
+    headers: Sequence[str] = ()
 
 
 class Refused(Exception):
@@ -177,6 +181,14 @@ class Gateway(Protocol):
 
         Raises:
             Refused: 401, 403, 406, 503.
+        """
+
+    def check_body(self, request: Request, kind: str, limit: int, field: str) -> None:
+        """Before a request's body is read: it is to be said to be of a media type, and not to
+        have more than `limit` bytes. `field` is what makes it large.
+
+        Raises:
+            Refused: 413, 415.
         """
 
     async def read_object(self, request: Request) -> dict[str, Any]:

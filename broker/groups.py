@@ -249,6 +249,10 @@ class Groups:
     def _overdue(self, job: Job) -> None:
         """Whoever has a job has not taken it up; or nobody came for it."""
         place = job.place
+        state = self._streams[job.event.key].committed
+        if place is not None and self._plugin.is_at_work(state, job.event):
+            self._held.begin(job)
+            return
         if place is not None:
             log.info("work not taken up", connection=place.worker.sender.connection)
             job.tried.add(place.identity)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from broker import __version__
 from broker.config import Config
 from broker.gateway import EVENT_STREAM, Endpoint
-from broker.messages import Ack, Error, EventMessage
+from broker.messages import Ack, Dropped, Error, EventMessage, Goodbye, Replayed, Subscribed
 from broker.plugin import Plugin
 from broker.schemas import Document, schemas
 from broker.transports.events import Query
@@ -26,6 +26,7 @@ _PUBLISHED = {
     "body": {"ok": True},
     "dedupe": "run-7-done",
 }
+_TOLD = (EventMessage, Subscribed, Replayed, Dropped, Goodbye)
 _ANSWER = {JSON: Ack | list[Ack | Error], LINES[0]: str}
 _TAKEN = {JSON: Envelope | list[Envelope], LINES[0]: str}
 
@@ -47,7 +48,8 @@ OWN = (
             ),
             Endpoint(
                 "get", f"/events{server}", f"Subscribe, as server-sent events{words}",
-                {STREAM: (EventMessage,)}, query=Query, refusals=_REFUSALS,
+                {STREAM: _TOLD}, query=Query, refusals=(*_REFUSALS, 503),
+                headers=("Last-Event-ID",),
             ),
         )
     ),
@@ -81,7 +83,8 @@ def _schemas(endpoints: Iterable[Endpoint]) -> tuple[dict[Any, Document], dict[s
     """The schema of each type that is taken or given, and the named ones."""
     kinds: list[Any] = [Error]
     for endpoint in endpoints:
-        for kind in (*endpoint.takes.values(), *endpoint.gives.values()):
+        refusal = endpoint.refusal or Error
+        for kind in (*endpoint.takes.values(), *endpoint.gives.values(), refusal):
             kinds += kind if isinstance(kind, tuple) else (kind,)
     return schemas(kinds)
 
@@ -98,13 +101,20 @@ def _operation(endpoint: Endpoint, schema: Mapping[Any, Document]) -> Document:
             **{
                 str(status): {
                     "description": "It is refused, and says why.",
-                    "content": {JSON: {"schema": schema[Error]}},
+                    "content": {JSON: {"schema": schema[endpoint.refusal or Error]}},
                 }
                 for status in endpoint.refusals
             },
         },
     }
-    parameters = [*_in_path(endpoint.path), *_in_query(endpoint.query)]
+    parameters = [
+        *_in_path(endpoint.path),
+        *_in_query(endpoint.query),
+        *(
+            {"name": name, "in": "header", "schema": {"type": "string"}}
+            for name in endpoint.headers
+        ),
+    ]
     if parameters:
         told["parameters"] = parameters
     if endpoint.takes:

@@ -243,6 +243,11 @@ class Plugin(Generic[State]):
         """How much a worker has to do, beside what it was given and has not taken up."""
         return 0
 
+    def is_at_work(self, state: State, event: Event) -> bool:
+        """Whether whoever was given an event of work is known to be about to take it up: it is
+        left to them for as long again as they had."""
+        return False
+
     def unanswered(self, state: State, event: Event, now: int, *, tried: bool) -> Iterable[Event]:
         """What the broker has to say when it gives an untaken event up: nobody was there,
         or those who were (`tried`) did not take it up. With it the event is not `untaken`."""

@@ -14,7 +14,7 @@ from broker.messages import Error, Goodbye, Publish, Subscribe
 from broker.namespace import Namespace
 from broker.transports.caller import Caller
 from broker.transports.entrance import Entrance
-from broker.transports.requests import check_accept, read_object
+from broker.transports.requests import check_accept, check_length, check_type, read_object
 from broker.transports.streaming import Streamed
 from broker.transports.told import Told
 
@@ -39,6 +39,12 @@ class NamespaceGateway:
             caller.leave()
             raise
         return NamespaceCall(caller, self._namespace)
+
+    def check_body(self, request: Request, kind: str, limit: int, field: str) -> None:
+        if "content-type" not in request.headers:
+            raise Refused("unsupported_type", f"content-type: {kind}")
+        check_type(request, (kind,))
+        check_length(request, limit, field)
 
     async def read_object(self, request: Request) -> dict[str, Any]:
         return await read_object(request, self._entrance.most_bytes)

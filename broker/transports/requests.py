@@ -27,9 +27,7 @@ async def read(request: Request, limit: int) -> bytes:
         Refused: 408, it takes too long; 413, it has more than `limit` bytes.
         ClientDisconnect: it has not come to its end.
     """
-    length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length[:20]) > limit:
-        raise _too_large(limit)
+    check_length(request, limit)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -89,6 +87,17 @@ def check_type(request: Request, known: Sequence[str]) -> str:
     return kind
 
 
+def check_length(request: Request, limit: int, field: str = "") -> None:
+    """Find out whether a request's body is said to have more than `limit` bytes.
+
+    Raises:
+        Refused: 413, it is; because of `field`.
+    """
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) > limit:
+        raise _too_large(limit, field)
+
+
 def check_accept(request: Request, offered: Sequence[str]) -> None:
     """Find out whether one of the `offered` types suits the request.
 
@@ -104,5 +113,5 @@ def field_of(error: msgspec.ValidationError) -> str:
     return path_of(error).removeprefix(WHOLE).removeprefix(".") or WHOLE
 
 
-def _too_large(limit: int) -> Refused:
-    return Refused("too_large", f"a request's body has at most {limit} bytes")
+def _too_large(limit: int, field: str = "") -> Refused:
+    return Refused("too_large", f"a request's body has at most {limit} bytes", field)

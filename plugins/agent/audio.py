@@ -24,7 +24,7 @@ class Audio(Struct, frozen=True):
     Attributes:
         content_type: of the recording, such as ``audio/webm``.
         size: its bytes.
-        url: where it is, once: it can be fetched one time, and soon.
+        url: where it is, until its turn has ended.
         agent_id: the agent that it is for, where it says so.
     """
 

@@ -84,6 +84,10 @@ class ChatPlugin(Plugin[sessions.Session]):
         before = _owner(state, event)
         turns.apply(state, event)
         self._note(state, event, before)
+        if event.topic in self.closing:
+            id = questions.closed(state, event)
+            if isinstance(id, str):
+                self._recordings.drop((event.key, id))
 
     def repeated(self, head: sessions.Session, event: Event) -> None:
         before = _owner(head, event)
@@ -154,6 +158,11 @@ class ChatPlugin(Plugin[sessions.Session]):
     def load(self, worker: Sender) -> int:
         """Its open turns."""
         return self._presence.load(worker)
+
+    def is_at_work(self, state: sessions.Session, event: Event) -> bool:
+        """Speech takes a while to be understood: who has fetched it is there."""
+        id = questions.name(state, event)
+        return id is not None and self._recordings.is_heard((event.key, id))
 
     def unanswered(
         self, state: sessions.Session, event: Event, now: int, *, tried: bool

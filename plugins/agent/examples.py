@@ -15,7 +15,7 @@ _CHAT: dict[str, dict[str, Any]] = {
         "messageId": "message-2",
         "contentType": "audio/webm",
         "size": 48_213,
-        "url": "http://127.0.0.1:8080/audio/3f6c",
+        "url": "/voice/vQ3nXo0c2yJ8Tq5bL1mZ7rWkAe4uHs9d",
     },
     "transcription": SESSION | {"messageId": "message-2", "text": "How many are there?"},
     "turnStarted": TURN | AGENT | {"messageId": "message-1"},

@@ -169,7 +169,7 @@ class ChatGateway:
 
     async def _say(self, dialect: Dialect, request: Request, call: Call) -> Asked:
         """Have a worker fetch what the user said, and answer it."""
-        recording = await self._recordings.receive(request)
+        recording = await self._recordings.receive(self._gateway, request)
         try:
             incoming = _incoming(request, recording.fields)
             ask = _acceptable(dialect.hear(incoming), incoming)
@@ -179,11 +179,12 @@ class ChatGateway:
         except BaseException:
             recording.file.file.close()
             raise
-        url = self._recordings.keep(recording)
+        message = ask.session, id
+        url = self._recordings.keep(recording, message)
         try:
             await call.publish(PREFIX + "userAudio", _audio(ask, id, recording, url))
         except BaseException:
-            self._recordings.drop(url)
+            self._recordings.drop(message)
             raise
         return ask, answering
 

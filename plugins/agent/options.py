@@ -27,13 +27,16 @@ class VoiceOptions(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         max_bytes: of one recording.
         upload: for how long it may be on its way here, in seconds.
-        keep: for how long it waits for its worker, in seconds.
-        max_recordings: how many may wait, or be on their way, at a time.
+        keep: for how long it is kept at most, in seconds, whatever becomes of its turn.
+        understanding: for how long a worker that has fetched it may take to start its turn, in
+            seconds, beyond the start limit of a message.
+        max_recordings: how many may be kept, or on their way, at a time.
     """
 
     max_bytes: Annotated[int, Meta(ge=1, le=1 << 30)] = 10 << 20
     upload: Seconds = 60.0
     keep: Seconds = 120.0
+    understanding: Seconds = 60.0
     max_recordings: Annotated[int, Meta(ge=1)] = 100
 
 

@@ -51,17 +51,32 @@ def settle(session: Session, message_id: str | UnsetType) -> None:
         session.untaken = session.untaken or None
 
 
+def closed(session: Session, event: Event) -> str | UnsetType:
+    """The message that nobody is to answer any more, by an event that closes something."""
+    turn_id = event.body.turnId
+    if turn_id is UNSET:
+        id: str | UnsetType = event.body.messageId
+        return id
+    turn = session.turns.get(turn_id)
+    return UNSET if turn is None else turn.message_id
+
+
 def preferred(session: Session) -> Sender | None:
     """Whoever answers, or answered, in this session last."""
     last = next(reversed(session.turns.values()), None)
     return None if last is None else last.owner
 
 
+def name(session: Session, event: Event) -> str | None:
+    """The messageId of an untaken one, whose body is not at hand; None if it is none."""
+    messages = (session.untaken or {}).items()
+    return next((id for (_, id), each in messages if each.position == event.position), None)
+
+
 def unanswered(session: Session, event: Event, now: int, *, tried: bool) -> Iterator[Event]:
     """The error that gives a message up."""
     code = "agent_unresponsive" if tried else "no_worker"
-    for (_, id), message in (session.untaken or {}).items():
-        if message.position == event.position:
-            key = event.key
-            error = ChatError(key, code, WORDS[code], retryable=True, messageId=id)
-            yield Event.of(PREFIX + "error", key, error, now)
+    id = name(session, event)
+    if id is not None:
+        error = ChatError(event.key, code, WORDS[code], retryable=True, messageId=id)
+        yield Event.of(PREFIX + "error", event.key, error, now)

@@ -1,7 +1,9 @@
-"""Recorded speech on its way to a worker: kept until it is fetched, or too old.
+"""Recorded speech on its way to a worker: kept until its turn has ended, or it is too old.
 
 A recording is a file without a name, so nothing of it stays behind, even of a process that is
-killed. Who knows its address has it, once: the address is random, and goes to one worker.
+killed. Who knows its address has it: the address is random, and stands in the `userAudio` event,
+for the worker and for whoever else may read its session. A second worker finds it there, too,
+when the first one was lost with it.
 """
 
 import asyncio
@@ -15,11 +17,13 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from broker.gateway import Refused
+from broker.gateway import Gateway, Refused
+from plugins.agent.dialects.base import problem
 from plugins.agent.options import VoiceOptions
 
 PATH = "/voice/{name}"
 FIELD = "audio"
+FORM = "multipart/form-data"
 MAX_FIELDS = 20
 MAX_FIELD_BYTES = 4 << 10
 FRAMING_BYTES = 64 << 10
@@ -27,7 +31,15 @@ FRAMING_BYTES = 64 << 10
 
 CHUNK = 64 << 10
 
-_MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+[ -~]{0,200}", re.ASCII)
+_KINDS = "audio/*, video/webm, application/octet-stream"
+_KIND = re.compile(
+    r"(audio/[\w.+-]+|video/webm|application/octet-stream)( *;[ -~]{0,200})?",
+    re.ASCII | re.IGNORECASE,
+)
+"""Types that no browser runs: a recording is served from the broker's own origin."""
+
+Name = tuple[str, str]
+"""A message's: its session and its id."""
 
 
 class Recording(NamedTuple):
@@ -43,71 +55,126 @@ class Recording(NamedTuple):
     fields: dict[str, str]
 
 
+class _Kept:
+    """A recording that waits, and the timer that lets go of it.
+
+    Attributes:
+        fetched: when its last reader began, by the loop's clock.
+    """
+
+    def __init__(self, recording: Recording, message: Name, timer: asyncio.TimerHandle) -> None:
+        self.recording = recording
+        self.message = message
+        self.fetched: float | None = None
+        self._timer = timer
+        self._readers = 0
+        self._over = False
+        self._place = asyncio.Lock()  # readers share the file's
+
+    def let_go(self) -> None:
+        """It is not to be had any more, but for those who read it now."""
+        self._timer.cancel()
+        self._over = True
+        self._close()
+
+    async def read(self) -> AsyncIterator[bytes]:
+        file, size, at = self.recording.file, self.recording.size, 0
+        self._readers += 1
+        try:
+            while at < size:
+                async with self._place:
+                    await file.seek(at)
+                    part = await file.read(min(CHUNK, size - at))
+                at += len(part)
+                yield part
+        finally:
+            self._readers -= 1
+            self._close()
+
+    def _close(self) -> None:
+        if self._over and not self._readers:
+            self.recording.file.file.close()
+
+
 class _Parser(MultiPartParser):
     spool_max_size = 64 << 10  # what is larger is on the disk, not in memory
 
 
 class Recordings:
-    """Those that wait for a worker."""
+    """Those whose turns have not ended."""
 
     def __init__(self, options: VoiceOptions) -> None:
         self._options = options
-        self._waiting: dict[str, tuple[Recording, asyncio.TimerHandle]] = {}
+        self._kept: dict[str, _Kept] = {}
+        self._addresses: dict[Name, str] = {}  # by message: the random part
         self._coming = 0
 
-    async def receive(self, request: Request) -> Recording:
+    async def receive(self, gateway: Gateway, request: Request) -> Recording:
         """The recording of a request: a multipart form, with a file `audio`.
 
         Raises:
             Refused: 408, 413, 415, 422, 429.
-            ClientDisconnect: it has not come to its end.
+            Hangup: it has not come to its end.
         """
-        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-            raise Refused("unsupported_type", "content-type: multipart/form-data")
-        if len(self._waiting) + self._coming >= self._options.max_recordings:
-            raise Refused("rate_limited", "too many recordings wait for a worker")
+        gateway.check_body(request, FORM, self._options.max_bytes + FRAMING_BYTES, FIELD)
+        if len(self._kept) + self._coming >= self._options.max_recordings:
+            raise Refused("rate_limited", "too many recordings are kept for their workers")
         self._coming += 1
         try:
             async with asyncio.timeout(self._options.upload):
                 return await self._parse(request)
         except TimeoutError:
-            raise Refused("too_large", "the recording took too long to come", status=408) from None
+            why = f"the recording took longer than {self._options.upload:g} s"
+            raise Refused("bad_message", why, FIELD, status=408) from None
         finally:
             self._coming -= 1
 
-    def keep(self, recording: Recording) -> str:
-        """Keep a recording for its worker. Returns its address: a path on this port."""
+    def keep(self, recording: Recording, message: Name) -> str:
+        """Keep a recording for the worker of its message, which is a new one. Returns its
+        address: a path on this port."""
         name = secrets.token_urlsafe(24)
-        loop = asyncio.get_running_loop()
-        self._waiting[name] = recording, loop.call_later(self._options.keep, self.drop, name)
+        timer = asyncio.get_running_loop().call_later(self._options.keep, self.drop, message)
+        self._kept[name] = _Kept(recording, message, timer)
+        self._addresses[message] = name
         return PATH.format(name=name)
 
-    def drop(self, name: str) -> None:
-        """Let go of a recording, if it is still there. `name` may be its address."""
-        recording = self._take(name.rpartition("/")[2])
-        if recording is not None:
-            recording.file.file.close()
+    def drop(self, message: Name) -> None:
+        """Let go of a message's recording, if there is one."""
+        name = self._addresses.pop(message, None)
+        if name is not None:
+            self._kept.pop(name).let_go()
+
+    def is_heard(self, message: Name) -> bool:
+        """Whether somebody has fetched its recording, and may well be about to understand it."""
+        name = self._addresses.get(message)
+        fetched = None if name is None else self._kept[name].fetched
+        if fetched is None:
+            return False
+        return asyncio.get_running_loop().time() < fetched + self._options.understanding
 
     def close(self) -> None:
         """Let go of all that is left."""
-        for name in list(self._waiting):
-            self.drop(name)
+        for message in list(self._addresses):
+            self.drop(message)
 
     async def fetch(self, request: Request) -> Response:
-        """The route by which its worker has it, once."""
-        recording = self._take(request.path_params["name"])
-        if recording is None:
-            return Response("There is no such recording, or it was fetched.\n", 404)
-        headers = {"content-length": str(recording.size), "cache-control": "no-store"}
-        return StreamingResponse(
-            _read(recording), headers=headers, media_type=recording.content_type
-        )
-
-    def _take(self, name: str) -> Recording | None:
-        recording, timer = self._waiting.pop(name, (None, None))
-        if timer is not None:
-            timer.cancel()
-        return recording
+        """The route by which its worker has it."""
+        kept = self._kept.get(request.path_params["name"])
+        if kept is None:
+            why = problem("no_recording", "there is none here, or not any more", False)
+            return Response(why, 404, media_type="application/json")
+        recording = kept.recording
+        headers = {
+            "content-type": recording.content_type,
+            "content-length": str(recording.size),
+            "content-disposition": "attachment",
+            "x-content-type-options": "nosniff",
+            "cache-control": "no-store",
+        }
+        if request.method == "HEAD":
+            return Response(headers=headers)
+        kept.fetched = asyncio.get_running_loop().time()
+        return StreamingResponse(kept.read(), headers=headers)
 
     async def _parse(self, request: Request) -> Recording:
         parser = _Parser(
@@ -128,8 +195,8 @@ class Recordings:
             if file.size > self._options.max_bytes:
                 raise self._too_large()
             kind = file.content_type or "application/octet-stream"
-            if _MEDIA_TYPE.fullmatch(kind) is None:
-                raise Refused("bad_message", f"{FIELD}: {kind[:99]!r} is no media type", FIELD)
+            if _KIND.fullmatch(kind) is None:
+                raise Refused("unsupported_type", f"{FIELD}: one of {_KINDS}", FIELD)
         except Refused:
             await form.close()
             raise
@@ -148,15 +215,3 @@ class Recordings:
     def _too_large(self) -> Refused:
         most = self._options.max_bytes
         return Refused("too_large", f"{FIELD}: a recording has at most {most} bytes", FIELD)
-
-
-async def _read(recording: Recording) -> AsyncIterator[bytes]:
-    file, left = recording.file, recording.size
-    try:
-        while left > 0 and (part := await file.read(CHUNK)):
-            left -= len(part)
-            if not left:
-                await file.close()  # its reader goes away with the last byte
-            yield part
-    finally:
-        file.file.close()

@@ -15,10 +15,14 @@ from plugins.agent.dialects import DIALECTS
 from plugins.agent.failure import TurnFailed
 from plugins.agent.worker import Worker
 
+from . import rawsocket
 from .sse import parse
 
 PATH = "/guide/api/chat/voice"
 FORM = {"chatInstanceId": "s", "chatModelId": "m", "stream": "true"}
+SOON = 0.05
+"""A limit that a test means to reach."""
+
 LOUD = bytes(range(256)) * 400
 """100 KB: more than what is kept in memory."""
 
@@ -60,6 +64,16 @@ async def listening(site, hear):
         await task
 
 
+def heard_as(text):
+    """A way to hear that fetches the recording, and always understands `text`."""
+
+    async def hear(audio: Audio) -> str:
+        await audio.read()
+        return text
+
+    return hear
+
+
 async def post(http, sound=LOUD, form=FORM, **more):
     files = {"audio": ("said.webm", sound, "audio/webm")} if sound is not None else None
     return await http.post(PATH, data=form, files=files, **more)
@@ -76,8 +90,6 @@ async def test_what_is_said_is_heard_and_answered(site, http):
 
     async def hear(audio: Audio) -> str:
         got.append((audio, await audio.read()))
-        again = await http.get(audio.url)
-        assert again.status_code == 404
         return "hello broker"
 
     async with listening(site, hear):
@@ -85,6 +97,7 @@ async def test_what_is_said_is_heard_and_answered(site, http):
     assert answer.status_code == 200
     [(audio, recording)] = got
     assert recording == LOUD
+    assert (await http.get(audio.url)).status_code == 404  # its turn has ended
     assert (audio.content_type, audio.size) == ("audio/webm", len(LOUD))
     assert audio.body["metadata"] == {"chatModelId": "m"}
     events = [event.json for event in parse(answer.text)]
@@ -104,8 +117,15 @@ async def test_without_a_stream_there_is_one_answer(site, http):
     assert answer.json()["content"] == "You said: hello"
 
 
-@pytest.mark.parametrize("failure", [TurnFailed("nothing_heard", "no words"), ValueError("oh")])
-async def test_who_is_not_understood_is_told(site, http, failure):
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (TurnFailed("nothing_heard", "no words"), 502),
+        (TurnFailed("voice_unavailable", "no ears"), 501),
+        (ValueError("oh"), 502),
+    ],
+)
+async def test_who_is_not_understood_is_told(site, http, failure, status):
     """In the dialect's own way, and without what a programming error says."""
 
     async def hear(audio: Audio) -> str:
@@ -119,7 +139,7 @@ async def test_who_is_not_understood_is_told(site, http, failure):
     first, last = [event.json for event in parse(streamed.text)]
     assert (first["type"], first["code"]) == ("error", code)
     assert last == {"type": "stream_end"}
-    assert whole.status_code == 502
+    assert whole.status_code == status
     assert whole.json()["error"]["code"] == code
     assert "oh" not in first["message"]
 
@@ -156,7 +176,7 @@ async def test_what_cannot_be_had_is_refused(start):
 
         kind = {"content-type": "multipart/form-data; boundary=b"}
         late = await http.post(PATH, content=slowly(), headers=kind)
-        assert late.status_code == 408
+        assert (late.status_code, late.json()["error"]["code"]) == (408, "bad_message")
 
 
 async def test_recordings_are_bounded_and_leave_nothing(start, tmp_path, monkeypatch):
@@ -184,14 +204,45 @@ async def test_recordings_are_bounded_and_leave_nothing(start, tmp_path, monkeyp
     assert [answer.status_code for answer in found] == [404]
 
 
-@pytest.mark.parametrize("kind", ["audio/wav\x01", "audio/\N{SNOWMAN}", "a" * 300, "wav"])
-async def test_a_recording_of_no_type(site, http, kind):
-    """It would be a header of what its worker fetches."""
+KINDS = ["audio/wav\x01", "audio/\N{SNOWMAN}", "a" * 300, "wav", "text/html", "image/svg+xml"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_recording_of_another_type(site, http, kind):
+    """It would be a header of what is fetched, and a page of the broker's own origin."""
     files = {"audio": ("said.webm", LOUD, kind)}
     async with listening(site, lambda audio: audio.read()):
         answer = await http.post(PATH, data=FORM, files=files)
-    assert answer.status_code == 422
+    assert answer.status_code == 415
     assert answer.json()["error"]["field"] == "audio"
+
+
+async def test_a_form_in_capitals(site, http):
+    """Media types have no case."""
+    kind = {"content-type": "Multipart/Form-Data; boundary=b"}
+    form = "".join(
+        f'--b\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in FORM.items()
+    )
+    form += '--b\r\ncontent-disposition: form-data; name="audio"; filename="a"\r\n\r\nx\r\n--b--'
+    async with listening(site, heard_as("hello")):
+        answer = await http.post(PATH, content=form, headers=kind)
+    assert answer.status_code == 200, answer.text
+    async with listening(site, heard_as("hello")):
+        answer = await http.post(PATH, content=b"x")  # of no type
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"])
+async def test_what_is_said_to_be_too_large_is_not_awaited(site, expect):
+    """It is refused by its length."""
+    async with rawsocket.dial(site.address) as raw:
+        await raw.send(
+            f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n".encode()
+            + expect
+            + b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        )
+        assert (await raw.read_head()).startswith(b"HTTP/1.1 413")
 
 
 async def let_go(http):

@@ -34,7 +34,7 @@ async def test_nothing_is_left_out(told, site):
         for name, dialect in DIALECTS.items()
         for path in (*dialect.paths, *dialect.voice)
     }
-    assert set(told["paths"]) == own | asked
+    assert set(told["paths"]) == own | asked | {"/voice/{name}"}
     async with httpx.AsyncClient(base_url=site.url, trust_env=False) as http:
         for path, methods in told["paths"].items():
             assert (await http.put(path)).status_code == 405
@@ -69,3 +69,27 @@ async def test_events_are_as_described(told, name):
     for line in lines:
         if line != "data: [DONE]":
             check.validate(httpx.Response(200, text=line.removeprefix("data: ")).json())
+
+
+async def test_refusals_are_as_described(told, site):
+    """What really comes fits what the document says of its status."""
+    async with httpx.AsyncClient(base_url=site.url, trust_env=False) as http:
+        for path, methods in told["paths"].items():
+            if "post" not in methods:
+                continue
+            asked = path.format(server="chat", sessionId="s")
+            for request in (
+                {"json": {}},
+                {"content": b"{", "headers": {"content-type": "application/json"}},
+                {"content": b"x", "headers": {"content-type": "text/html"}},
+                {"json": {}, "headers": {"accept": "image/png"}},
+                {"files": {"audio": ("a", b"")}},
+            ):
+                answer = await http.post(asked, **request)
+                described = methods["post"]["responses"][str(answer.status_code)]
+                schema = described["content"]["application/json"]["schema"]
+                checker(told, schema).validate(answer.json())
+        answer = await http.get("/voice/none")
+        described = told["paths"]["/voice/{name}"]["get"]["responses"]["404"]
+        schema = described["content"]["application/json"]["schema"]
+        checker(told, schema).validate(answer.json())

@@ -230,7 +230,7 @@ class Dialect(ABC):
 
 STATUS = {
     "turn_stalled": 504, "agent_unresponsive": 504, "timeout": 504,
-    "shutting_down": 503, "slow_consumer": 503,
+    "shutting_down": 503, "slow_consumer": 503, "voice_unavailable": 501,
 }  # fmt: skip
 """The HTTP status of codes of errors; others that end a turn are 502."""
 
