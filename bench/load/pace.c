@@ -154,6 +154,10 @@ void start_turns(void) {
 /* The last token of each stream, and all that is still on its way. */
 void end_streams(void) {
     options.batch = 1;
+    /* Who reads nothing that it says closes at once, and must know that it was taken. */
+    if (options.turns && options.protocol->turns && strcmp(options.subscribe, "each") &&
+        strcmp(options.subscribe, "one"))
+        options.acks = true;
     for (int n = 0; n < options.publishers; n++) {
         for (uint32_t at = 0; at < conns[n].stream_count; at++)
             publish(&conns[n], 1, true, now_ns());
