@@ -2,7 +2,6 @@
 
 import pytest
 
-from bench import environment
 from bench.plan import Measured, Times
 from bench.scenario import Scenario, Settings
 from bench.scenarios.engines import ENGINES
@@ -11,13 +10,7 @@ from bench.systems import EDGESTREAM
 
 TIMES = Times(seconds=0.3, warmup=0.05, drain=10.0)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled() -> None:
-    try:
-        environment.compile_load()
-    except environment.Unavailable as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("load")
 
 
 def measured(scenario: Scenario, variant: str) -> Measured:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bench import environment
 from bench.generator import measure
 from bench.plan import Measured, Part, Times
 from bench.scenarios.flood import bystander
@@ -20,13 +19,7 @@ IMPATIENT = replace(TIMES, drain=0.5)
 PACED = Part(sessions=4, publishers=4, rate=400)
 FLOOD = Part(sessions=3, publishers=3, buffer=16_384)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled() -> None:
-    try:
-        environment.compile_load()
-    except environment.Unavailable as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("load")
 
 
 def load(system: System, *parts: Part) -> Measured:
