@@ -101,11 +101,13 @@ class Storage(_Section, frozen=True):
     """Where a durable namespace is stored, and what its acks survive.
 
     `file` is named relative to the configuration file's folder. With `sync` "normal" an ack
-    survives the end of the process; with "full" it survives the machine's as well.
+    survives the end of the process; with "full" it survives the machine's as well. What comes
+    within `commit_ms` of a commit waits for the next one.
     """
 
     file: str = ""
     sync: Literal["normal", "full"] = "normal"
+    commit_ms: Annotated[int, Meta(ge=0, le=1000)] = 10
 
 
 class Server(_Section, frozen=True):

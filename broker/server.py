@@ -120,14 +120,14 @@ class Broker:
 
     def _namespace(self, name: str, scheduler: Scheduler) -> Namespace:
         settings, plugin = self.settings.namespaces[name], self._plugins[name]
+        wake, call_later = scheduler.wake, self._loop.call_later
         engine: Engine
         if settings.engine == "sqlite":
             post = self._loop.call_soon_threadsafe
             cold = None if plugin.compact_after is None else 2 * plugin.compact_after
-            engine = SqliteEngine(settings.storage, settings.history, post, cold=cold)
+            engine = SqliteEngine(settings.storage, settings.history, post, call_later, cold=cold)
         else:
             engine = MemoryEngine(settings.history)
-        wake, call_later = scheduler.wake, self._loop.call_later
         return Namespace(name, settings, plugin, engine, self._clock, wake, call_later)
 
     @property

@@ -1,6 +1,6 @@
 """An engine that stores in an SQLite file. It commits later, in a thread of its own.
 
-    append → encoded, queued → the writer: all that waits, in one statement
+    append → gathered → encoded → the writer: all that waits, in one statement
            → back on the loop: retained, delivered
 
 What can be read is what was committed, and is in memory as well, within the same
@@ -10,11 +10,14 @@ What can be read is what was committed, and is in memory as well, within the sam
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from math import inf
 from operator import attrgetter
+from time import perf_counter
 
 import structlog
 from msgspec import Struct
 
+from broker.clock import CallLater
 from broker.config import History, Storage
 from broker.engines.base import Batch, Essence, Figures, FileFigures
 from broker.engines.file import Broken
@@ -29,19 +32,24 @@ from broker.event import Event
 
 log = structlog.get_logger(__name__)
 
-MOST_WAITING = 2 << 20
-"""How many encoded bytes may wait for the writer before the namespace waits for it."""
+MOST_WAITING = 4 << 20
+"""How much may wait for the writer, as it counts in a history, before the namespace does."""
+
+GATHERED = 512 << 10
+"""How much is encoded at once, counted in the same way: it takes about a millisecond."""
+
+SLICE = 0.001
+"""For how long events are delivered at once, in seconds."""
 
 RETRY = 1.0
 """How long after a failure the file is tried again, and again, in seconds."""
 
 
 class _Waiting(Struct):
-    """A batch that is not committed: what is known of its events, its encoded size."""
+    """A batch that is not delivered, and what is known of its events."""
 
     batch: Batch
     numbered: Numbered
-    size: int
 
 
 class SqliteEngine:
@@ -49,6 +57,7 @@ class SqliteEngine:
 
     Args:
         post: runs a function on the loop, from another thread.
+        call_later: the loop's.
         cold: how long after they came events are written anew, in ms: see `Keeping`.
         retry: see `RETRY`.
 
@@ -63,6 +72,7 @@ class SqliteEngine:
         storage: Storage,
         history: History,
         post: Post,
+        call_later: CallLater,
         *,
         cold: int | None = None,
         retry: float = RETRY,
@@ -79,6 +89,14 @@ class SqliteEngine:
         self._head = 0
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
+        self._call_later = call_later
+        self._pause = storage.commit_ms / 1000
+        self._resting = False  # the last commit was less than a pause ago
+        self._gathered: list[list[Event]] = []  # of what waits, what the writer has not got
+        self._gathered_batches = 0
+        self._gathered_bytes = 0
+        self._stored = 0  # the position up to which everything may be delivered
+        self._delivering = False
         self._delivered: Callable[[Batch], None]
         self._failed: Callable[[Batch, Exception], None]
 
@@ -142,6 +160,7 @@ class SqliteEngine:
 
     def close(self) -> None:
         if self._writer.is_alive():
+            self._write()
             self._put(Close())
             self._writer.join()
 
@@ -158,7 +177,7 @@ class SqliteEngine:
                 return
         if not batch.runs:
             if self._waiting:
-                self._waiting.append(_Waiting(batch, Numbered(self._head, 0, False), 0))
+                self._waiting.append(_Waiting(batch, Numbered(self._head, 0, False)))
             else:
                 self._delivered(batch)
             return
@@ -166,19 +185,55 @@ class SqliteEngine:
         self._head = known.last
         for run in batch.runs:
             heads[run[0].key] = run[-1].position
-        blob = encode(batch.runs)
-        self._waiting.append(_Waiting(batch, known, len(blob)))
-        self._bytes += len(blob)
+        self._waiting.append(_Waiting(batch, known))
+        self._bytes += known.size
         self.full = self._bytes > MOST_WAITING
-        self._put(Write(known.last, blob))
+        self._gathered += batch.runs
+        self._gathered_batches += 1
+        self._gathered_bytes += known.size
+        if not self._resting:
+            self._begin()
+        elif self._gathered_bytes > GATHERED:
+            self._write()
+
+    def _begin(self) -> None:
+        """Have what is gathered written, and gather for a while what comes next."""
+        self._resting = self._pause > 0 and self._gathered_batches > 0
+        if self._resting:
+            self._call_later(self._pause, self._begin)
+        self._write()
+
+    def _write(self) -> None:
+        """Let the writer have what is gathered."""
+        if self._gathered_batches:
+            self._put(Write(self._head, encode(self._gathered), self._gathered_batches))
+            self._forget_gathered()
+
+    def _forget_gathered(self) -> None:
+        self._gathered = []
+        self._gathered_batches = self._gathered_bytes = 0
 
     def _committed(self, last: int) -> None:
         """A row is stored: all that waited up to a position."""
+        self._stored = last
+        if not self._delivering:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Deliver what is stored; if that is a lot, the rest later."""
+        self._delivering = self._deliver_until(perf_counter() + SLICE)
+        if self._delivering:
+            self._call_later(0, self._deliver)
+
+    def _deliver_until(self, end: float) -> bool:
+        """Deliver what is stored, until that time. Returns whether some of it is left."""
         waiting = self._waiting
-        while waiting and waiting[0].numbered.last <= last:
+        while waiting and waiting[0].numbered.last <= self._stored:
+            if perf_counter() > end:
+                return True
             done = waiting.popleft()
             batch = done.batch
-            self._bytes -= done.size
+            self._bytes -= done.numbered.size
             if batch.runs:
                 self._log.roll(batch.runs[0][0].time)
                 self._log.retain(batch.runs, done.numbered)
@@ -186,14 +241,17 @@ class SqliteEngine:
             self._delivered(batch)
         if not waiting:
             self._heads.clear()
+        return False
 
     def _kept(self) -> None:
         self._keeping.kept()
 
     def _lost(self, error: Broken) -> None:
         """Nothing that waits was stored, nor is anything until the file can be used again."""
+        self._deliver_until(inf)
         log.error("storage failed", why=str(error))
         self.failure = str(error)
+        self._forget_gathered()
         lost, self._waiting = self._waiting, deque()
         self._head = self._log.position
         self._heads.clear()

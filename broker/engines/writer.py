@@ -20,10 +20,11 @@ Post = Callable[..., object]
 
 
 class Write(Struct):
-    """A batch: its last position, and its events, encoded."""
+    """Batches: the last position, their events, encoded, and how many they are."""
 
     last: int
     blob: bytes
+    batches: int
 
 
 class Keep(Struct):
@@ -134,7 +135,7 @@ class Writer(threading.Thread):
         self._journal.add(writes[-1].last, [write.blob for write in writes])
         took = time.perf_counter() - begin
         self.commits += 1
-        self.batches += len(writes)
+        self.batches += sum([write.batches for write in writes])
         self.seconds += took
         self.longest = max(self.longest, took)
         self._told.tell(self._told.committed, writes[-1].last)

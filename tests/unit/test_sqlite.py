@@ -23,7 +23,7 @@ from broker.engines.sqlite import SqliteEngine
 from broker.lane import Gone
 from broker.plugin import BROKER, Event, Sender
 
-from .fakes import event
+from .fakes import Timers, event
 from .test_memory import KEYS, LIMIT, Model, fold, numbers
 
 PATIENCE = 20
@@ -32,25 +32,32 @@ PATIENCE = 20
 class Engine:
     """An engine on a file, whose loop is turned by hand."""
 
-    def __init__(self, file, history=None, sync="normal"):
+    def __init__(self, file, history=None, sync="normal", commit_ms=0):
         self.calls = SimpleQueue()
         self.delivered = []
         self.failed = []
-        storage = Storage(str(file), sync)
+        storage = Storage(str(file), sync, commit_ms)
         history = history or History()
-        self.engine = SqliteEngine(storage, history, self._post, retry=0.01)
+        self.timers = Timers()
+        self.engine = SqliteEngine(storage, history, self._post, self.timers, retry=0.01)
         self.engine.open(self.delivered.append, lambda *lost: self.failed.append(lost))
         self.engine.restore(lambda run: None)
 
     def _post(self, call, *args):
         self.calls.put((call, args))
 
-    def turn(self):
+    def hear(self):
         """Wait for the writer to say something, and hear it."""
         call, args = self.calls.get(timeout=PATIENCE)
         call(*args)
 
+    def turn(self):
+        """The same, and what is due soon after it."""
+        self.hear()
+        self.timers.pass_(1)
+
     def settle(self):
+        self.timers.pass_(1)
         while self.engine.pending:
             self.turn()
 
@@ -127,14 +134,15 @@ class Durable(Model):
         return self.begin(lambda events: None)
 
     def begin(self, fold):
-        storage = Storage(self.folder.name + "/events.db")
-        engine = SqliteEngine(
-            storage, self.history, lambda *call: self.calls.put(call), cold=20_000, retry=0.001
-        )
+        storage = Storage(self.folder.name + "/events.db", commit_ms=10)
+        self.timers = Timers()
+        post = lambda *call: self.calls.put(call)  # noqa: E731
+        engine = SqliteEngine(storage, self.history, post, self.timers, cold=20_000, retry=0.001)
         engine.restore(fold)
         return engine
 
     def settle(self):
+        self.timers.pass_(1)
         while self.engine.pending:
             self.turn()
 
@@ -182,6 +190,7 @@ class Durable(Model):
     def turn(self):
         call, *args = self.calls.get(timeout=PATIENCE)
         call(*args)
+        self.timers.pass_(1)
 
     def restored(self, key):
         """What a stream has after a restart, compared with what it had."""
@@ -245,6 +254,67 @@ def test_nothing_is_delivered_before_it_is_stored(start, file):
     engine.settle()
     assert engine.bodies() == [1, 2]
     assert [e.position for batch in engine.delivered for e in batch.events] == [1, 2]
+
+
+def test_what_comes_soon_after_a_commit_waits_for_the_next(start, monkeypatch):
+    """The first is written at once; what follows is gathered, and written as one."""
+    written = []
+    add = journal.Journal.add
+    monkeypatch.setattr(
+        journal.Journal, "add", lambda *a: (written.append((a[1], len(a[2]))), add(*a))
+    )
+    engine = start(commit_ms=10)
+    engine.append(event(body=1))
+    engine.hear()
+    assert engine.bodies() == [1]
+    engine.append(event(body=2))
+    engine.append(event(body=3))
+    engine.timers.pass_(0.01)
+    engine.hear()
+    engine.timers.pass_(0.01)
+    assert engine.timers.waiting == 0
+    engine.append(event(body=4))
+    engine.hear()
+    assert engine.bodies() == [1, 2, 3, 4]
+    assert written == [(1, 1), (3, 1), (4, 1)]
+    assert engine.engine.figures().file.batches == 4
+
+
+def test_what_is_gathered_is_stored_at_the_end(start):
+    """Whoever closes the file does not wait for the pause to be over."""
+    engine = start(commit_ms=1000)
+    engine.append(event(body=1))
+    engine.append(event(body=2))
+    assert start().bodies() == [1, 2]
+
+
+def gated(monkeypatch):
+    """Let nothing be stored before something is put there."""
+    gate = SimpleQueue()
+    add = journal.Journal.add
+    monkeypatch.setattr(journal.Journal, "add", lambda *a: (gate.get(timeout=PATIENCE), add(*a)))
+    return gate
+
+
+def test_what_is_stored_is_delivered_a_little_at_a_time(start, monkeypatch):
+    """The loop is not held for all of it; a failure behind it does not concern the rest."""
+    count = 5_000
+    engine = start()
+    gate = gated(monkeypatch)
+    for n in range(count):
+        engine.engine.append(Batch([[event(key=f"k{n}")]], [0], {}, []))
+    gate.put(None)
+    engine.hear()
+    gate.put(None)
+    engine.hear()
+    assert 1 < len(engine.delivered) < count
+    break_it(monkeypatch, engine)
+    engine.append(event(body="lost"))
+    engine.hear()
+    assert engine.engine.failure is not None
+    positions = [e.position for batch in engine.delivered for e in batch.events]
+    assert positions == list(range(1, count + 1))
+    assert [[e.key for e in batch.events] for batch, _ in engine.failed] == [["k"]]
 
 
 def test_an_empty_batch_keeps_its_place(start):
@@ -383,14 +453,12 @@ def test_what_was_stored_all_the_same_is_taken_back(start, monkeypatch):
 def test_so_much_waits_and_no_more(start, monkeypatch):
     """A slow disk is told by `full`, until some of it is stored."""
     engine = start()
-    gate = SimpleQueue()
-    add = journal.Journal.add
-    monkeypatch.setattr(journal.Journal, "add", lambda *a: (gate.get(timeout=PATIENCE), add(*a)))
+    gate = gated(monkeypatch)
     count = 0
     while not engine.engine.full:
         engine.append(event(body="x" * 100_000))
         count += 1
-    assert 15 < count < 25
+    assert 35 < count < 45
     gate.put(None)
     gate.put(None)
     engine.settle()

@@ -17,8 +17,9 @@ LAST = "last"
 """The turn that tells a reader that there are no more."""
 
 CHAT = "EDGESTREAM_NAMESPACES__AGENT_CHAT__"
-PATIENT = {CHAT + "OPTIONS": "{grace = 60.0}"}
-"""Nobody is given up while there is no broker to come back to."""
+PATIENT = {CHAT + "OPTIONS": "{grace = 60.0, compact_after = 3600.0}"}
+"""Nobody is given up while there is no broker to come back to; and who reads all of it in the
+end is told it token by token, however long it took."""
 
 
 class Survivors(NamedTuple):

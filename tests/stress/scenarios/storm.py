@@ -3,6 +3,7 @@ all of the readers at once."""
 
 import asyncio
 import random
+from itertools import count
 
 from faults.proxy import WAYS, AtByte, Judge, never, proxied
 
@@ -26,6 +27,7 @@ async def storm(run: Run) -> None:
     """Every token once, in order, to everyone; and the broker accepted each once."""
     sessions, each = run.size(4, 40), run.size(4, 5)
     turns, tokens = run.size((2, 500), (10, 1500))
+    gusts = run.size(2, 16)
     chance = run.chance("cuts")
     said = {f"s{n}": Said() for n in range(sessions)}
     async with (
@@ -39,24 +41,21 @@ async def storm(run: Run) -> None:
             for session in said for n in range(each)
         ]  # fmt: skip
         run.waiting = lambda: waiting(readers)
+        over = count(1)
 
         async def publish(session: str) -> None:
             own = run.chance(session)
             async with agent(publishing.url("/ws/chat"), own) as client:
                 for n in range(turns):
                     await speak(client, session, f"{session}.{n}", tokens, own, said[session])
-
-        async def gust() -> None:
-            for _ in range(run.size(2, 16)):
-                await asyncio.sleep(chance.uniform(0.1, 0.6))
-                reading.cut_all()
+                    if next(over) % (sessions * turns // gusts) == 0:
+                        reading.cut_all()
 
         async with asyncio.TaskGroup() as tasks:
             for reader in readers:
                 tasks.create_task(reader.read())
             for session in said:
                 tasks.create_task(publish(session))
-            tasks.create_task(gust())
         told = check(readers, said)
         broker_counts = await metrics(running)
     sent = sum(session.events for session in said.values())
