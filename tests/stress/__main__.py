@@ -16,7 +16,7 @@ import uvloop
 from .run import Run, quiet
 from .scenarios import SCENARIOS
 
-LIMIT = 300.0
+LIMIT = 600.0
 """Seconds after which a scenario hangs."""
 
 ENOUGH = {"tokens": 1_000_000, "cuts": 1_000}
