@@ -65,7 +65,7 @@ class FileFigures(NamedTuple):
     Attributes:
         bytes, log_bytes: how large it is, and the log of what is not in it yet.
         rows: how many commits it has.
-        waiting: how many encoded bytes wait to be committed.
+        waiting: what waits to be committed, as it counts in the history, in bytes.
         commits, batches, seconds: how many commits were made, of how many batches, and how
             long that took together.
         longest: the longest of them since this was asked last, in seconds.
