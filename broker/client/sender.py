@@ -95,7 +95,7 @@ class Sender:
                 try:
                     await turn
                 except asyncio.CancelledError:
-                    if turn.cancelled():
+                    if turn in self._waiting:
                         self._waiting.remove(turn)
                     else:
                         self._admit()  # the room meant for us goes to the next one

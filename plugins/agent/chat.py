@@ -81,6 +81,8 @@ class ChatPlugin(Plugin[sessions.Session]):
                 raise Unattended(event.topic, event.key)
 
     def apply(self, state: sessions.Session, event: Event) -> None:
+        if turns.add_next_token(state, event):
+            return  # its owner goes on, so nothing has changed for anybody
         before = _owner(state, event)
         turns.apply(state, event)
         self._note(state, event, before)

@@ -119,6 +119,23 @@ async def test_a_publisher_that_gives_up_leaves_its_room_to_the_next(stub: Stub)
         assert first.cancelled()
 
 
+async def test_giving_up_in_the_moment_of_an_ack_leaves_the_room_as_well(stub: Stub) -> None:
+    """Whoever gives up may be let in before it can say so: then the next one is."""
+    stub.held = True
+    async with connect(stub.url, max_in_flight=1) as client:
+        await client.publish("open.a", {"n": 0})
+        first = asyncio.create_task(client.publish("open.a", {"n": 1}))
+        second = asyncio.create_task(client.publish("open.a", {"n": 2}))
+        peer = await stub.peer()
+        await peer.next(Publish)
+        first.cancel()
+        client._sender.acknowledged(1)
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await second
+        await peer.send(Ack(2))
+
+
 async def test_an_awaited_receipt_raises_the_rejection(stub: Stub) -> None:
     """The error has all that the broker said, and others are acknowledged all the same."""
     stub.refuse = bad

@@ -14,7 +14,7 @@ from ..run import Run, broker, metrics
 LONG = {
     "EDGESTREAM_NAMESPACES__AGENT_CHAT__HISTORY__BYTES": str(1 << 30),
     "EDGESTREAM_NAMESPACES__AGENT_CHAT__HISTORY__EVENTS": "100000",
-    "EDGESTREAM_NAMESPACES__AGENT_CHAT__OPTIONS": "{compact_after = 3600.0}",
+    "EDGESTREAM_NAMESPACES__AGENT_CHAT__OPTIONS": "{grace = 600.0, compact_after = 3600.0}",
 }
 """A history that holds all of it, token by token: then nobody may have a gap, however far
 behind; and a storm may take longer than turns stay as they were said."""
