@@ -133,8 +133,12 @@ class Follower(Protocol):
     def event(self, topic: str, body: Any, time: int) -> bytes:
         """One event, its typed body, and its acceptance in Unix ms."""
 
+    def replayed(self) -> bytes:
+        """All that was retained has been told, up to now; or, where some of what it needed was
+        not any more, what the stream has come to (`Plugin.snapshot`): some of it again, then."""
+
     def failed(self, code: str, message: str, retryable: bool) -> bytes:
-        """The broker ends this, and says why: it shuts down, or the reader is too slow."""
+        """The broker ends this, and says why: it shuts down."""
 
 
 class Call(Protocol):
@@ -145,8 +149,9 @@ class Call(Protocol):
         """Whether its peer has gone away. It can be used all the same."""
 
     def follow(self, topic: str, key: str, follower: Follower, after: int | None = None) -> None:
-        """Let `follower` have a stream's events: from now on, or those after a position, as far
-        as they are retained. They wait until `stream` or `finish`.
+        """Let `follower` have a stream's events: from now on, or those after a position. They wait
+        until `stream` or `finish`. Where some of them are not retained any more, whether at
+        first or because its reader is slow, it is told what the stream has come to instead.
 
         Raises:
             Refused: as `op: subscribe` is.

@@ -115,13 +115,17 @@ class Caller:
 
     def subscribe(self, message: Subscribe) -> Error | None:
         """Subscribe: its events wait until there is a `render` for them. Returns the refusal."""
-        self._last_id += 1
-        message.id = self._last_id
-        batch = self._batch = Batch(message.id, message.id)
-        self.session.perform([message])
+        batch = self._batch = Batch(self._last_id + 1, self._last_id + 1)
+        self.replace(message)
         self.session.outbox.flush()
         self._batch = None
         return batch.answers[0]
+
+    def replace(self, message: Subscribe) -> None:
+        """Subscribe to what is subscribed to already, which is not refused."""
+        self._last_id += 1
+        message.id = self._last_id
+        self.session.perform([message])
 
     def render(self, render: Render) -> None:
         """What comes is rendered from now on; it is written once the response `stream`s."""

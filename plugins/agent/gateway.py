@@ -28,6 +28,7 @@ from broker.accept import preferred
 from broker.gateway import EVENT_STREAM, Call, Gateway, Hangup, Refused
 from broker.plugin import ConfigError
 from plugins.agent.answering import Answering
+from plugins.agent.asked import is_known, open_message
 from plugins.agent.dialects import DIALECTS
 from plugins.agent.dialects.base import Ask, Dialect, Incoming, Unfit, problem
 from plugins.agent.messages import PREFIX, Cancel, UserMessage
@@ -35,7 +36,6 @@ from plugins.agent.missed import missed
 from plugins.agent.options import ChatOptions
 from plugins.agent.recordings import PATH as AUDIO
 from plugins.agent.recordings import Recording, Recordings
-from plugins.agent.sessions import Session
 
 log = structlog.get_logger("edgestream.agent")
 
@@ -155,9 +155,9 @@ class ChatGateway:
         incoming = _incoming(request, await self._gateway.read_object(request))
         ask = _acceptable(dialect.ask(incoming), incoming)
         name = _name(ask)
-        known, after = self._open(ask.session, name)
+        known, after = open_message(self._gateway.state(ask.session), name)
         id = known or self._asking.get((ask.session, name)) or name + secrets.token_urlsafe(6)
-        answering = Answering(id, dialect.encoder(ask), dialect.lingers, call.say)
+        answering = self._answering(dialect, ask, id, call)
         call.follow(PREFIX + ">", ask.session, answering, after)
         if not known:
             self._asking[ask.session, name] = id
@@ -174,7 +174,7 @@ class ChatGateway:
             incoming = _incoming(request, recording.fields)
             ask = _acceptable(dialect.hear(incoming), incoming)
             id = "voice-" + secrets.token_urlsafe(12)
-            answering = Answering(id, dialect.encoder(ask), dialect.lingers, call.say)
+            answering = self._answering(dialect, ask, id, call)
             call.follow(PREFIX + ">", ask.session, answering)
         except BaseException:
             recording.file.file.close()
@@ -188,20 +188,12 @@ class ChatGateway:
             raise
         return ask, answering
 
-    def _open(self, session: str, name: str) -> tuple[str, int | None]:
-        """The message of this name that is being answered, or waits to be; "" if there is none;
-        and behind which position its answer begins."""
-        state: Session | None = self._gateway.state(session)
-        if state is not None:
-            for turn in state.open_turns():
-                if turn.cancel is not None:
-                    continue  # it is about to end
-                if isinstance(turn.message_id, str) and turn.message_id.startswith(name):
-                    return turn.message_id, turn.shown[0].position - 1
-            for (_, id), event in (state.untaken or {}).items():
-                if id.startswith(name):
-                    return id, event.position - 1
-        return "", None
+    def _answering(self, dialect: Dialect, ask: Ask, id: str, call: Call) -> Answering:
+        known = partial(self._is_known, ask.session, id)
+        return Answering(id, dialect.encoder(ask), dialect.lingers, call.say, known)
+
+    def _is_known(self, session: str, id: str) -> bool:
+        return id in self._asking.values() or is_known(self._gateway.state(session), id)
 
     # ------------------------------------------------------------- the end
 

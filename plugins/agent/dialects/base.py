@@ -12,7 +12,16 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from plugins.agent.messages import Body, ChatError, Token, TurnCompleted
+from plugins.agent.messages import (
+    PREFIX,
+    Body,
+    ChatError,
+    Token,
+    ToolCallCompleted,
+    ToolCallStarted,
+    TurnCompleted,
+    TurnStarted,
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Event(NamedTuple):
     """One event of a turn: its typed body (`plugins.agent.messages`), and Unix ms."""
 
     topic: str
-    body: Body
+    body: Any
     time: int
 
 
@@ -94,31 +103,47 @@ class Encoder(ABC):
         self.ended = False
         self._failure: Failure | None = None
         self._texts: list[str] = []
+        self._said = self._at = 0  # characters of text: written; before the next token event
         self._tokens = 0
         self._heard = 0  # of the latest event, in Unix ms
+        self._begun = self._completed_once = False
+        self._calls: dict[str, Event] = {}  # the toolCallStarted of those that are open, by id
+        self._again: set[str] | None = None  # while the turn is told again: its open tool calls
 
     def accepted(self) -> bytes:
         """The question has a worker. Sent with the headers."""
         return b""
 
     def event(self, event: Event) -> bytes:
-        """One event of the turn. Token events may be merged. Nothing follows the end."""
+        """One event of the turn. Token events may be merged. Nothing follows the end.
+
+        The turn may be told again from its turnStarted on, in fewer events: of that, what was
+        written before is left out.
+        """
         if self.ended:
             return b""
         body = event.body
         self._heard = max(self._heard, event.time)
         if isinstance(body, Token):
-            self._tokens += body.count if body.token else 0
-            return self._piece(body.token, event.time)
+            return self._told(body, event.time)
+        if isinstance(body, TurnStarted):
+            return self._begin(body, event.time)
+        if isinstance(body, ToolCallStarted | ToolCallCompleted):
+            return self._tool(body, event)
         if isinstance(body, TurnCompleted):
-            rest = self._piece(_rest(self.text, body.fullText), event.time)
-            if body.finishReason == "error":
-                return rest + self.failed(*BROKEN_OFF)
-            self.ended = True
-            return rest + self._completed(body, event.time)
+            return self.retold() + self._complete(body, event.time)
         if isinstance(body, ChatError):
-            return self.failed(body.code, body.message, body.retryable)
+            return self.retold() + self.failed(body.code, body.message, body.retryable)
         return self._other(body, event.time)
+
+    def retold(self) -> bytes:
+        """What there is has been told again. A tool call that is not open any more has ended in
+        what was let go: nothing else says so."""
+        again, self._again = self._again, None
+        if again is None:
+            return b""
+        ended = [call for id, call in self._calls.items() if id not in again]
+        return b"".join([self.event(_ended(call, self._heard)) for call in ended])
 
     def failed(self, code: str, message: str, retryable: bool) -> bytes:
         """The turn ends here, whether an event says so or nothing does."""
@@ -146,11 +171,49 @@ class Encoder(ABC):
         """All the text so far."""
         return "".join(self._texts)
 
+    def _told(self, body: Token, time: int) -> bytes:
+        text, known = body.token, self._said - self._at
+        self._at += len(text)
+        if text:
+            self._tokens = max(self._tokens, body.tokenIndex + body.count)
+        return self._piece(text[known:] if known else text, time)
+
     def _piece(self, text: str, time: int) -> bytes:
         if not text:
             return b""
         self._texts.append(text)
+        self._said += len(text)
         return self._token(text, time)
+
+    def _begin(self, body: TurnStarted, time: int) -> bytes:
+        if self._begun:
+            self._at, self._again = 0, set()
+            return b""
+        self._begun = True
+        return self._other(body, time)
+
+    def _tool(self, body: ToolCallStarted | ToolCallCompleted, event: Event) -> bytes:
+        id = body.toolCallId
+        if isinstance(body, ToolCallCompleted):
+            data = self._other(body, event.time)
+            self._calls.pop(id, None)
+            return data
+        if self._again is not None:
+            self._again.add(id)
+        if id in self._calls:
+            return b""
+        self._calls[id] = event
+        return self._other(body, event.time)
+
+    def _complete(self, body: TurnCompleted, time: int) -> bytes:
+        if self._completed_once:
+            return b""
+        self._completed_once = True
+        rest = self._piece(_rest(self.text, body.fullText), time)
+        if body.finishReason == "error":
+            return rest + self.failed(*BROKEN_OFF)
+        self.ended = True
+        return rest + self._completed(body, time)
 
     @abstractmethod
     def _token(self, text: str, time: int) -> bytes:
@@ -244,6 +307,13 @@ def problem(code: str, message: str, retryable: bool, field: str | None = None) 
     if field is not None:
         error["field"] = field
     return msgspec.json.encode({"error": error})
+
+
+def _ended(call: Event, time: int) -> Event:
+    """The end of a tool call, of which no more is known."""
+    of: ToolCallStarted = call.body
+    body = ToolCallCompleted(of.sessionId, of.turnId, of.toolCallId, of.toolName)
+    return Event(PREFIX + "toolCallCompleted", body, time)
 
 
 def _rest(said: str, full: str) -> str:

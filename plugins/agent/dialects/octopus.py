@@ -56,7 +56,6 @@ class OctopusEncoder(Encoder):
         super().__init__(ask)
         self._turn = ""
         self._began: int | None = None
-        self._calls: dict[str, int] = {}  # when each began, in Unix ms
 
     def _token(self, text: str, time: int) -> bytes:
         return packed(Text(text), "token")
@@ -67,7 +66,6 @@ class OctopusEncoder(Encoder):
                 self._turn, self._began = body.turnId, time
                 return packed(TurnStart(body.turnId, body.agentId), "turn_start")
             case ToolCallStarted():
-                self._calls[body.toolCallId] = time
                 return packed(ToolCall(body.toolName, body.toolCallId), "tool_call")
             case ToolCallCompleted():
                 result = ToolResult(body.toolCallId, self._lasted(body, time))
@@ -77,7 +75,8 @@ class OctopusEncoder(Encoder):
     def _lasted(self, body: ToolCallCompleted, time: int) -> int:
         if body.durationMs is not UNSET:
             return round(body.durationMs)
-        return max(0, time - self._calls.get(body.toolCallId, time))
+        begun = self._calls.get(body.toolCallId)
+        return 0 if begun is None else max(0, time - begun.time)
 
     def _completed(self, body: TurnCompleted, time: int) -> bytes:
         total = body.inputTokens + body.outputTokens

@@ -54,10 +54,6 @@ class Question(Struct):
 
 
 class OpsHubEncoder(Encoder):
-    def __init__(self, ask: Ask) -> None:
-        super().__init__(ask)
-        self._tools: dict[str, str] = {}  # their names, by call
-
     def _token(self, text: str, time: int) -> bytes:
         return packed(TextDelta(text, time))
 
@@ -66,7 +62,6 @@ class OpsHubEncoder(Encoder):
             case messages.Progress():
                 return packed(Progress(body.percent, body.message))
             case ToolCallStarted():
-                self._tools[body.toolCallId] = body.toolName
                 return packed(ToolStart(body.toolName, body.arguments))
             case ToolCallCompleted():
                 return packed(ToolResult(self._name(body), _result(body)))
@@ -75,7 +70,8 @@ class OpsHubEncoder(Encoder):
     def _name(self, body: ToolCallCompleted) -> str:
         if body.toolName is not UNSET:
             return body.toolName
-        return self._tools.get(body.toolCallId, body.toolCallId)
+        begun = self._calls.get(body.toolCallId)
+        return body.toolCallId if begun is None else str(begun.body.toolName)
 
     def _completed(self, body: TurnCompleted, time: int) -> bytes:
         return packed(Done(body.fullText))
