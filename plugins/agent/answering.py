@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from plugins.agent.dialects.base import Encoder, Event
+from plugins.agent.dialects.encoder import Encoder, Event
 from plugins.agent.messages import (
     ChatError,
     Token,

@@ -30,7 +30,9 @@ from broker.plugin import ConfigError
 from plugins.agent.answering import Answering
 from plugins.agent.asked import is_known, open_message
 from plugins.agent.dialects import DIALECTS
-from plugins.agent.dialects.base import Ask, Dialect, Incoming, Unfit, problem
+from plugins.agent.dialects.asking import Ask, Incoming, Unfit
+from plugins.agent.dialects.base import Dialect
+from plugins.agent.dialects.encoder import problem
 from plugins.agent.messages import PREFIX, Cancel, UserMessage
 from plugins.agent.missed import missed
 from plugins.agent.options import ChatOptions

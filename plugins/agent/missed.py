@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from plugins.agent.dialects.base import problem
+from plugins.agent.dialects.encoder import problem
 
 OTHERS = ("GET", "PUT", "PATCH", "DELETE")
 """The methods that no dialect takes."""

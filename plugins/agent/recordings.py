@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from broker.gateway import Gateway, Refused
-from plugins.agent.dialects.base import problem
+from plugins.agent.dialects.encoder import problem
 from plugins.agent.options import VoiceOptions
 
 PATH = "/voice/{name}"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from plugins.agent.dialects import DIALECTS
-from plugins.agent.dialects.base import Unfit
+from plugins.agent.dialects.asking import Unfit
 from plugins.agent.messages import (
     ChatError,
     MessageSaved,

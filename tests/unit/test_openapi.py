@@ -6,7 +6,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from plugins.agent.dialects import DIALECTS
-from plugins.agent.dialects.base import Incoming
+from plugins.agent.dialects.asking import Incoming
 
 from .front_ends import encoder, recorded
 

@@ -11,7 +11,9 @@ from msgspec import UNSET, Struct
 
 from plugins.agent import messages
 from plugins.agent.dialects import asking
-from plugins.agent.dialects.base import Ask, Dialect, Encoder, Failure, Incoming
+from plugins.agent.dialects.asking import Ask, Incoming
+from plugins.agent.dialects.base import Dialect
+from plugins.agent.dialects.encoder import Encoder, Failure
 from plugins.agent.dialects.framing import packed
 from plugins.agent.messages import Body, ToolCallCompleted, ToolCallStarted, TurnCompleted
 
