@@ -148,10 +148,19 @@ class Call(Protocol):
     def gone(self) -> bool:
         """Whether its peer has gone away. It can be used all the same."""
 
-    def follow(self, topic: str, key: str, follower: Follower, after: int | None = None) -> None:
-        """Let `follower` have a stream's events: from now on, or those after a position. They wait
-        until `stream` or `finish`. Where some of them are not retained any more, whether at
-        first or because its reader is slow, it is told what the stream has come to instead.
+    def follow(
+        self,
+        topic: str,
+        key: str,
+        follower: Follower,
+        after: int | None = None,
+        *,
+        history: bool = False,
+    ) -> None:
+        """Let `follower` have a stream's events: from now on; those after a position; or first all
+        that are retained (`history`). They wait until `stream` or `finish`. Where some of them
+        are not retained any more, whether at first or because its reader is slow, it is told what
+        the stream has come to instead.
 
         Raises:
             Refused: as `op: subscribe` is.

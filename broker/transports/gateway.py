@@ -65,10 +65,24 @@ class NamespaceCall:
     def gone(self) -> bool:
         return self._caller.gone
 
-    def follow(self, topic: str, key: str, follower: Follower, after: int | None = None) -> None:
+    def follow(
+        self,
+        topic: str,
+        key: str,
+        follower: Follower,
+        after: int | None = None,
+        *,
+        history: bool = False,
+    ) -> None:
         retained = self._namespace.retained
         cursor = retained.cursor(retained.position if after is None else after)
-        message = Subscribe(id=0, topic=topic, key=key, after=UNSET if after is None else cursor)
+        message = Subscribe(
+            id=0,
+            topic=topic,
+            key=key,
+            replay="history" if history else "none",
+            after=UNSET if after is None else cursor,
+        )
         _check(self._caller.subscribe(message))
         following = self._following = _Following(follower, self._namespace, cursor)
 

@@ -1,6 +1,44 @@
-"""What has become of a question, by the state of its session."""
+"""A question as a message, and what has become of it, by the state of its session."""
 
+import hashlib
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from plugins.agent.dialects.asking import Ask
+from plugins.agent.messages import UserMessage
+from plugins.agent.recordings import Recording
 from plugins.agent.sessions import Session
+
+
+def name_of(kind: str, ask: Ask, said: str) -> str:
+    """How the messageId of a question begins: the same for the same question."""
+    question = [ask.session, ask.user, said, ask.metadata]
+    digest = hashlib.sha256(msgspec.json.encode(question, order="deterministic")).hexdigest()
+    return f"{kind}-{digest[:16]}-"
+
+
+def user_message(ask: Ask, id: str) -> UserMessage:
+    return UserMessage(
+        sessionId=ask.session,
+        messageId=id,
+        text=ask.text,
+        userId=UNSET if ask.user is None else ask.user,
+        metadata=dict(ask.metadata) if ask.metadata else UNSET,
+    )
+
+
+def user_audio(ask: Ask, id: str, recording: Recording, url: str) -> dict[str, Any]:
+    """A `UserAudio`; what came with it goes along, though its type does not know of it."""
+    return {
+        "sessionId": ask.session,
+        "messageId": id,
+        "contentType": recording.content_type,
+        "size": recording.size,
+        "url": url,
+        "metadata": ask.metadata,
+    }
 
 
 def open_message(state: Session | None, name: str) -> tuple[str, int | None]:
