@@ -22,7 +22,7 @@ __all__ = [
     "Follower",
     "Gateway",
     "Hangup",
-    "Refused",
+    "Named", "Refused",
     "status_of",
 ]  # fmt: skip
 
@@ -63,6 +63,13 @@ def status_of(code: str) -> int:
     return STATUS.get(code, other)
 
 
+class Named(NamedTuple):
+    """One kind of events of a stream: its name, and the type of its data."""
+
+    name: str
+    data: Any
+
+
 class Endpoint(NamedTuple):
     """One HTTP endpoint, for documents.
 
@@ -70,9 +77,11 @@ class Endpoint(NamedTuple):
         method: in lower case.
         path: parameters as ``{name}``; each is a string.
         takes, gives: media types of its request and of its response, and what each is: a type,
-            or of an event stream the types of its events' data.
+            or of an event stream its kinds of events: `Named`, or without a name the type of
+            their data, or their data itself, if it is no JSON.
         query: a Struct of its query's parameters.
         example: a request's body.
+        answers: examples of its response, by media type; of a stream, its text.
         refusals: statuses of those of its responses that say why there is none.
         refusal: the type of what these say; None for the broker's `error`.
         headers: of a request, that are of meaning beside the usual ones.
@@ -88,6 +97,7 @@ class Endpoint(NamedTuple):
     refusals: Sequence[int] = ()
     refusal: Any = None
     headers: Sequence[str] = ()
+    answers: Mapping[str, Any] = {}
 
 
 class Refused(Exception):

@@ -116,9 +116,12 @@ class ChatGateway:
                 post = partial(self._post, mount, self._say)
                 yield Route(mount.prefix + path, post, methods=["POST"])
         yield Route(AUDIO, self._recordings.fetch)
-        paths = [
-            m.prefix + path for m in self._mounts for path in (*m.dialect.paths, *m.dialect.voice)
-        ]
+        paths = {
+            mount.prefix + path: "POST"
+            for mount in self._mounts
+            for path in (*mount.dialect.paths, *mount.dialect.voice)
+        }
+        paths[AUDIO] = "GET, HEAD"
         yield from missed(paths, [mount.prefix for mount in self._mounts])
 
     async def _post(self, mount: Mount, asking: Asking, request: Request) -> Response:

@@ -25,7 +25,7 @@ async def test_what_does_not_fit_is_named(http, dialect):
     lacking = {name: value for name, value in body.items() if name != "message"}
     answer = await http.post(path, json=lacking)
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "message")
-    for method in ("GET", "PUT", "PATCH", "DELETE"):
+    for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "SEARCH"):
         answer = await http.request(method, path)
         assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
         assert answer.json()["error"]["code"] == "method_not_allowed"

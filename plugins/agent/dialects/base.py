@@ -27,7 +27,7 @@ class Dialect(ABC):
         cancel_on_disconnect: whether a reader that goes away stops the turn, by default.
         asks, aloud: what it posts, as text and as a form with speech.
         query: parameters that may stand in the query instead.
-        tells: the data of its events.
+        tells: its kinds of events, as `Endpoint` has them.
         document: its JSON answer, where there is one.
         example: something to post.
         lingers: seconds for which the turn is followed beyond its closing event, where the

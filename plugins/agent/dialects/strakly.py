@@ -16,7 +16,8 @@ from plugins.agent.dialects.encoder import Encoder, Failure
 from plugins.agent.dialects.framing import frame, packed
 from plugins.agent.messages import Action, Body, Suggestions, ToolCallStarted, TurnCompleted
 
-DONE = frame(b"[DONE]")
+END = "[DONE]"
+DONE = frame(END.encode())
 
 
 class Question(Struct):
@@ -93,7 +94,7 @@ class Strakly(Dialect):
     title = "Strakly"
     paths = ("/chat",)
     asks = Question
-    tells = (Conversation, ToolsUsed, Token, Acted, Suggested)
+    tells = (Conversation, ToolsUsed, Token, Acted, Suggested, END)
     document = Answer
     example: ClassVar[Mapping[str, Any]] = {
         "message": "How many are there?",
