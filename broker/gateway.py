@@ -154,10 +154,6 @@ class Follower(Protocol):
 class Call(Protocol):
     """One request, as a connection of the broker. Whoever has it must `leave` it in the end."""
 
-    @property
-    def gone(self) -> bool:
-        """Whether its peer has gone away. It can be used all the same."""
-
     def follow(
         self,
         topic: str,

@@ -61,10 +61,6 @@ class NamespaceCall:
         self.say = caller.say
         self.leave = caller.leave
 
-    @property
-    def gone(self) -> bool:
-        return self._caller.gone
-
     def follow(
         self,
         topic: str,

@@ -30,6 +30,9 @@ MAX_FIELD_BYTES = 4 << 10
 FRAMING_BYTES = 64 << 10
 """How much larger than its recording a request may be."""
 
+WHOLE = "$"
+"""Names the form itself, where no field of it is wrong."""
+
 CHUNK = 64 << 10
 
 _KINDS = "audio/*, video/webm, application/octet-stream"
@@ -194,7 +197,7 @@ class Recordings:
         try:
             form = await parser.parse()
         except MultiPartException as error:
-            raise Refused("bad_message", error.message) from None
+            raise Refused("bad_message", error.message, WHOLE) from None
         file = form.get(FIELD)
         try:
             if not isinstance(file, UploadFile) or not file.size:

@@ -229,6 +229,9 @@ async def test_what_cannot_be_had_is_refused(start):
         # Each of these would fill the only place, if what is refused were kept.
         assert await refused(503, sound=b"x") == "no_worker"
         assert await refused(503, sound=b"x") == "no_worker"
+        for kind in "multipart/form-data", "multipart/form-data; boundary=b":
+            answer = await http.post(PATH, content=b"x", headers={"content-type": kind})
+            assert (answer.status_code, answer.json()["error"]["field"]) == (422, "$")
         assert (await http.get(PATH)).status_code == 405
         assert (await http.get("/voice/nothing")).status_code == 404
 

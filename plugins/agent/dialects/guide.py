@@ -15,7 +15,7 @@ from plugins.agent.dialects import asking
 from plugins.agent.dialects.asking import Ask, Incoming
 from plugins.agent.dialects.base import Dialect
 from plugins.agent.dialects.encoder import Encoder, Failure
-from plugins.agent.dialects.framing import packed
+from plugins.agent.dialects.framing import packed, whole
 from plugins.agent.messages import (
     Body,
     Json,
@@ -146,7 +146,7 @@ class GuideEncoder(Encoder):
             self._questions,
             body.inputTokens,
             body.outputTokens,
-            body.durationMs,
+            whole(body.durationMs),
             "stop" if body.finishReason is UNSET else body.finishReason,
         )
         answer = packed(self._response)

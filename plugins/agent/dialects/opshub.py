@@ -14,7 +14,7 @@ from plugins.agent.dialects import asking
 from plugins.agent.dialects.asking import Ask, Incoming
 from plugins.agent.dialects.base import Dialect
 from plugins.agent.dialects.encoder import Encoder, Failure
-from plugins.agent.dialects.framing import packed
+from plugins.agent.dialects.framing import packed, whole
 from plugins.agent.messages import Body, ToolCallCompleted, ToolCallStarted, TurnCompleted
 
 
@@ -62,7 +62,7 @@ class OpsHubEncoder(Encoder):
     def _other(self, body: Body, time: int) -> bytes:
         match body:
             case messages.Progress():
-                return packed(Progress(body.percent, body.message))
+                return packed(Progress(whole(body.percent), body.message))
             case ToolCallStarted():
                 return packed(ToolStart(body.toolName, body.arguments))
             case ToolCallCompleted():
