@@ -6,6 +6,7 @@ from plugins.agent.dialects import DIALECTS
 
 from .agent import completed, started
 from .chat import SOON, asking, flood, settled, working
+from .engines import both_engines
 from .sse import parse
 
 
@@ -26,10 +27,11 @@ def said(events):
     )
 
 
+@both_engines
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("ended", [False, True])
 async def test_a_reader_beyond_what_is_kept_gets_all_of_the_text(
-    start, dialect, ended, monkeypatch
+    start, engine, dialect, ended, monkeypatch
 ):
     """It reads nothing until most tokens were let go: then the turn is told from its state,
     and of that only what the front end has not had; whether the turn has ended or not."""
@@ -93,8 +95,9 @@ async def test_a_turn_of_which_nothing_is_kept_fails(start):
     await settled(site, 0)
 
 
+@both_engines
 @pytest.mark.parametrize("given_up", [False, True])
-async def test_a_question_that_waits_while_others_say_more_than_is_kept(start, given_up):
+async def test_a_question_that_waits_while_others_say_more_than_is_kept(start, engine, given_up):
     """It has its answer all the same; or an end, if why it has none was let go as well."""
     site = await start(**keeping(32))
     async with working(site) as agent, asking(site, "opshub") as response:
