@@ -68,19 +68,20 @@ class Encoder(ABC):
         """
         if self.ended:
             return b""
-        body = event.body
-        self._heard = max(self._heard, event.time)
-        if isinstance(body, Token):
-            return self._told(body, event.time)
+        _, body, time = event
+        if time > self._heard:
+            self._heard = time
+        if isinstance(body, Token):  # as most are
+            return self._told(body, time)
         if isinstance(body, TurnStarted):
-            return self._begin(body, event.time)
+            return self._begin(body, time)
         if isinstance(body, ToolCallStarted | ToolCallCompleted):
             return self._tool(body, event)
         if isinstance(body, TurnCompleted):
-            return self.retold() + self._complete(body, event.time)
+            return self.retold() + self._complete(body, time)
         if isinstance(body, ChatError):
             return self.retold() + self.failed(body.code, body.message, body.retryable)
-        return self._other(body, event.time)
+        return self._other(body, time)
 
     def retold(self) -> bytes:
         """What there is has been told again. A tool call that is not open any more has ended in
@@ -118,11 +119,15 @@ class Encoder(ABC):
         return "".join(self._texts)
 
     def _told(self, body: Token, time: int) -> bytes:
-        text, known = body.token, self._said - self._at
+        text = body.token
+        if not text:
+            return b""
+        known = self._said - self._at
         self._at += len(text)
-        if text:
-            self._tokens = max(self._tokens, body.tokenIndex + body.count)
-        return self._piece(text[known:] if known else text, time)
+        self._tokens = body.tokenIndex + body.count
+        if known:
+            text = text[known:]
+        return self._piece(text, time)
 
     def _piece(self, text: str, time: int) -> bytes:
         if not text:
