@@ -91,7 +91,7 @@ class Queue(_Section, frozen=True):
 class History(_Section, frozen=True):
     """What a namespace retains: events of one stream, and bytes and seconds of them all."""
 
-    events: Positive = 20_000
+    events: Positive = 100_000
     bytes: Positive = 256 << 20
     age: Seconds = 3600.0
     streams: Positive = 100_000

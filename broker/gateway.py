@@ -22,7 +22,7 @@ __all__ = [
     "Follower",
     "Gateway",
     "Hangup",
-    "Refused",
+    "Named", "Refused",
     "status_of",
 ]  # fmt: skip
 
@@ -63,6 +63,13 @@ def status_of(code: str) -> int:
     return STATUS.get(code, other)
 
 
+class Named(NamedTuple):
+    """One kind of events of a stream: its name, and the type of its data."""
+
+    name: str
+    data: Any
+
+
 class Endpoint(NamedTuple):
     """One HTTP endpoint, for documents.
 
@@ -70,9 +77,11 @@ class Endpoint(NamedTuple):
         method: in lower case.
         path: parameters as ``{name}``; each is a string.
         takes, gives: media types of its request and of its response, and what each is: a type,
-            or of an event stream the types of its events' data.
+            or of an event stream its kinds of events: `Named`, or without a name the type of
+            their data, or their data itself, if it is no JSON.
         query: a Struct of its query's parameters.
         example: a request's body.
+        answers: examples of its response, by media type; of a stream, its text.
         refusals: statuses of those of its responses that say why there is none.
         refusal: the type of what these say; None for the broker's `error`.
         headers: of a request, that are of meaning beside the usual ones.
@@ -88,6 +97,7 @@ class Endpoint(NamedTuple):
     refusals: Sequence[int] = ()
     refusal: Any = None
     headers: Sequence[str] = ()
+    answers: Mapping[str, Any] = {}
 
 
 class Refused(Exception):
@@ -133,20 +143,30 @@ class Follower(Protocol):
     def event(self, topic: str, body: Any, time: int) -> bytes:
         """One event, its typed body, and its acceptance in Unix ms."""
 
+    def replayed(self) -> bytes:
+        """All that was retained has been told, up to now; or, where some of what it needed was
+        not any more, what the stream has come to (`Plugin.snapshot`): some of it again, then."""
+
     def failed(self, code: str, message: str, retryable: bool) -> bytes:
-        """The broker ends this, and says why: it shuts down, or the reader is too slow."""
+        """The broker ends this, and says why: it shuts down."""
 
 
 class Call(Protocol):
     """One request, as a connection of the broker. Whoever has it must `leave` it in the end."""
 
-    @property
-    def gone(self) -> bool:
-        """Whether its peer has gone away. It can be used all the same."""
-
-    def follow(self, topic: str, key: str, follower: Follower, after: int | None = None) -> None:
-        """Let `follower` have a stream's events: from now on, or those after a position, as far
-        as they are retained. They wait until `stream` or `finish`.
+    def follow(
+        self,
+        topic: str,
+        key: str,
+        follower: Follower,
+        after: int | None = None,
+        *,
+        history: bool = False,
+    ) -> None:
+        """Let `follower` have a stream's events: from now on; those after a position; or first all
+        that are retained (`history`). They wait until `stream` or `finish`. Where some of them
+        are not retained any more, whether at first or because its reader is slow, it is told what
+        the stream has come to instead.
 
         Raises:
             Refused: as `op: subscribe` is.

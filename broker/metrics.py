@@ -68,7 +68,7 @@ STORAGE: Sequence[tuple[str, Family, str]] = (
     ("bytes", GaugeMetricFamily, "The size of a durable namespace's file."),
     ("log_bytes", GaugeMetricFamily, "The size of its write-ahead log."),
     ("rows", GaugeMetricFamily, "Commits in it that are not stored by stream yet."),
-    ("waiting_bytes", GaugeMetricFamily, "What waits to be committed, as it counts in the history."),
+    ("waiting_bytes", GaugeMetricFamily, "What waits to be committed, as a history counts it."),
     ("commits", CounterMetricFamily, "Commits made."),
     ("batches", CounterMetricFamily, "Batches committed in them."),
     ("commit_seconds", CounterMetricFamily, "How long they took."),

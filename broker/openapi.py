@@ -5,16 +5,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from broker import __version__
+from broker.codec import JSON as CODEC
 from broker.config import Config
-from broker.gateway import EVENT_STREAM, Endpoint
+from broker.gateway import EVENT_STREAM, Endpoint, Named
 from broker.messages import Ack, Dropped, Error, EventMessage, Goodbye, Replayed, Subscribed
 from broker.plugin import Plugin
 from broker.schemas import Document, schemas
 from broker.transports.events import Query
 from broker.transports.publishing import LINES, Envelope, Publisher
+from broker.transports.sse import RETRY, frame
 
 STREAM = EVENT_STREAM["content-type"]
 JSON = "application/json"
@@ -26,9 +28,23 @@ _PUBLISHED = {
     "body": {"ok": True},
     "dedupe": "run-7-done",
 }
-_TOLD = (EventMessage, Subscribed, Replayed, Dropped, Goodbye)
+_TOLD = (
+    EventMessage, Named("subscribed", Subscribed), Named("replayed", Replayed),
+    Named("dropped", Dropped), Named("error", Error), Named("goodbye", Goodbye),
+)  # fmt: skip
 _ANSWER = {JSON: Ack | list[Ack | Error], LINES[0]: str}
 _TAKEN = {JSON: Envelope | list[Envelope], LINES[0]: str}
+_ACK = CODEC.encode(Ack(1)).decode()
+_ANSWERED = {JSON: msgspec.json.decode(_ACK), LINES[0]: _ACK + "\n"}
+_SUBSCRIBED = CODEC.encode(Subscribed(1, "k3Jq.16")).decode()
+_EVENT = CODEC.encode(
+    EventMessage("workflow.build.done", 1_700_000_000_000, Raw(b'{"ok":true}'), "run-7", "k3Jq.17")
+).decode()
+_STREAMED = {
+    STREAM: RETRY.decode()
+    + frame(_SUBSCRIBED.encode(), "subscribed", "k3Jq.16").decode()
+    + frame(_EVENT.encode(), "", "k3Jq.17").decode()
+}
 
 OWN = (
     Endpoint("get", "/healthz", "Whether the process turns its loop", {JSON: dict[str, str]}),
@@ -44,12 +60,12 @@ OWN = (
             Endpoint(
                 "post", f"/publish{server}", f"Publish one message, several, or lines{words}",
                 _ANSWER, _TAKEN, Publisher, _PUBLISHED,
-                refusals=(400, *_REFUSALS, 408, 409, 413, 415, 503),
+                refusals=(400, *_REFUSALS, 408, 409, 413, 415, 503), answers=_ANSWERED,
             ),
             Endpoint(
                 "get", f"/events{server}", f"Subscribe, as server-sent events{words}",
                 {STREAM: _TOLD}, query=Query, refusals=(*_REFUSALS, 503),
-                headers=("Last-Event-ID",),
+                headers=("Last-Event-ID",), answers=_STREAMED,
             ),
         )
     ),
@@ -84,19 +100,34 @@ def _schemas(endpoints: Iterable[Endpoint]) -> tuple[dict[Any, Document], dict[s
     kinds: list[Any] = [Error]
     for endpoint in endpoints:
         refusal = endpoint.refusal or Error
-        for kind in (*endpoint.takes.values(), *endpoint.gives.values(), refusal):
-            kinds += kind if isinstance(kind, tuple) else (kind,)
+        kinds += (*endpoint.takes.values(), refusal)
+        for kind in endpoint.gives.values():
+            kinds += _data(kind) if type(kind) is tuple else (kind,)
     return schemas(kinds)
 
 
+def _data(events: Iterable[Any]) -> Iterable[Any]:
+    """The types of a stream's data."""
+    for kind in events:
+        if not isinstance(kind, str):
+            yield kind.data if isinstance(kind, Named) else kind
+
+
 def _operation(endpoint: Endpoint, schema: Mapping[Any, Document]) -> Document:
-    gives = endpoint.gives.items()
+    gives = {media: _content(kind, schema) for media, kind in endpoint.gives.items()}
+    for media, answer in endpoint.answers.items():
+        gives[media]["example"] = answer
     told: Document = {
         "summary": endpoint.summary,
         "responses": {
             "200": {
                 "description": "It is done, or goes on as it streams.",
-                "content": {media: _content(kind, schema) for media, kind in gives},
+                "content": gives,
+            },
+            "405": {
+                "description": "The path takes another method.",
+                "headers": {"Allow": {"schema": {"const": _allowed(endpoint.method)}}},
+                "content": {JSON: {"schema": schema[endpoint.refusal or Error]}},
             },
             **{
                 str(status): {
@@ -125,11 +156,26 @@ def _operation(endpoint: Endpoint, schema: Mapping[Any, Document]) -> Document:
     return told
 
 
+def _allowed(method: str) -> str:
+    """What `Allow` says of a path that takes it."""
+    return "GET, HEAD" if method == "get" else method.upper()
+
+
 def _content(kind: Any, schema: Mapping[Any, Document]) -> Document:
-    if isinstance(kind, tuple):  # what OpenAPI 3.2 calls `itemSchema`
-        items: Sequence[Document] = [schema[each] for each in kind]
-        return {"schema": {"type": "string"}, "x-itemSchema": {"anyOf": items}}
+    if type(kind) is tuple:  # what OpenAPI 3.2 calls `itemSchema`
+        items: Sequence[Document] = [_event(each, schema) for each in kind]
+        return {"schema": {"type": "string"}, "x-itemSchema": {"type": "object", "anyOf": items}}
     return {"schema": schema[kind]}
+
+
+def _event(kind: Any, schema: Mapping[Any, Document]) -> Document:
+    """One kind of events of a stream: its fields, as OpenAPI 3.2 has them."""
+    if isinstance(kind, str):
+        return {"required": ["data"], "properties": {"event": False, "data": {"const": kind}}}
+    name, data = kind if isinstance(kind, Named) else ("", kind)
+    told = {"contentMediaType": JSON, "contentSchema": schema[data]}
+    fields: Document = {"event": {"const": name} if name else False, "data": told}
+    return {"required": ["event", "data"] if name else ["data"], "properties": fields}
 
 
 def _in_path(path: str) -> Iterable[Document]:

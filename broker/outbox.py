@@ -100,12 +100,16 @@ class Outbox:
         wire: its socket.
         touched: called when there is something to flush, once until it is flushed.
         postponed: called when it is behind, and has to wait to read on, once until `go_on`.
+
+    Attributes:
+        start_anew: called when its reader needs events that are not retained any more: it lets
+            it be told what they have come to. None: the connection is closed with 4108 then.
     """
 
     __slots__ = (
         "_acked", "_behind", "_denied", "_outlet", "_postponed", "_replies", "_reply_size",
         "_touched", "_waiting",
-        "codec", "dirty", "receipts", "sent", "wire",
+        "codec", "dirty", "receipts", "sent", "start_anew", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +124,7 @@ class Outbox:
         self.receipts: list[Receipts] = []
         self.dirty = False
         self.sent = 0
+        self.start_anew: Callable[[], None] | None = None
         self._outlet = wire.outlet
         self._touched = touched
         self._postponed = postponed
@@ -216,7 +221,10 @@ class Outbox:
                 pieces = self._take_events(min(room, FLUSH_BYTES))
             except Gone:
                 self._send(items, count)
-                self.too_slow()
+                if self.start_anew is None:
+                    self.too_slow()
+                else:
+                    self.start_anew()
                 return
             for piece in pieces:
                 items.append(piece.data)

@@ -58,4 +58,6 @@ async def on_missed(request: Request, error: Exception) -> Response:
     why = ERRORS[code].meaning if error.status_code in MISSED else error.detail
     response = answer(Error(code, why, retryable=False), error.status_code)
     response.headers.update(error.headers or {})
+    if "allow" in response.headers:  # which comes from a set
+        response.headers["allow"] = ", ".join(sorted(response.headers["allow"].split(", ")))
     return response

@@ -57,7 +57,6 @@ class Caller:
         Closed: it is not let in.
 
     Attributes:
-        gone: the peer has gone away.
         done: is set when the response's body is complete, or the peer has gone away.
     """
 
@@ -70,7 +69,6 @@ class Caller:
     ) -> None:
         self.open = True
         self.paused = False
-        self.gone = False
         self.heard = self.spoke = True
         self.pulse = Pulse()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -115,13 +113,17 @@ class Caller:
 
     def subscribe(self, message: Subscribe) -> Error | None:
         """Subscribe: its events wait until there is a `render` for them. Returns the refusal."""
-        self._last_id += 1
-        message.id = self._last_id
-        batch = self._batch = Batch(message.id, message.id)
-        self.session.perform([message])
+        batch = self._batch = Batch(self._last_id + 1, self._last_id + 1)
+        self.replace(message)
         self.session.outbox.flush()
         self._batch = None
         return batch.answers[0]
+
+    def replace(self, message: Subscribe) -> None:
+        """Subscribe to what is subscribed to already, which is not refused."""
+        self._last_id += 1
+        message.id = self._last_id
+        self.session.perform([message])
 
     def render(self, render: Render) -> None:
         """What comes is rendered from now on; it is written once the response `stream`s."""
@@ -224,7 +226,6 @@ class Caller:
         self.session.outbox.touch()
 
     def lost(self) -> None:
-        self.gone = True
         self.paused = False
         self._finish()
 

@@ -18,9 +18,6 @@ from broker.transports.requests import check_accept, check_length, check_type, r
 from broker.transports.streaming import Streamed
 from broker.transports.told import Told
 
-GOODBYES = {4100: "shutting_down", 4108: "slow_consumer"}
-"""What a follower fails with, by the code of the goodbye."""
-
 _goodbye = JSON.decoder(Goodbye).decode
 
 
@@ -64,14 +61,32 @@ class NamespaceCall:
         self.say = caller.say
         self.leave = caller.leave
 
-    @property
-    def gone(self) -> bool:
-        return self._caller.gone
+    def follow(
+        self,
+        topic: str,
+        key: str,
+        follower: Follower,
+        after: int | None = None,
+        *,
+        history: bool = False,
+    ) -> None:
+        retained = self._namespace.retained
+        cursor = retained.cursor(retained.position if after is None else after)
+        message = Subscribe(
+            id=0,
+            topic=topic,
+            key=key,
+            replay="history" if history else "none",
+            after=UNSET if after is None else cursor,
+        )
+        _check(self._caller.subscribe(message))
+        following = self._following = _Following(follower, self._namespace, cursor)
 
-    def follow(self, topic: str, key: str, follower: Follower, after: int | None = None) -> None:
-        cursor = UNSET if after is None else self._namespace.retained.cursor(after)
-        _check(self._caller.subscribe(Subscribe(id=0, topic=topic, key=key, after=cursor)))
-        self._following = _Following(follower, self._namespace)
+        def start_anew() -> None:
+            again = Subscribe(id=0, topic=topic, key=key, after=following.cursor)
+            self._caller.replace(again)
+
+        self._caller.session.outbox.start_anew = start_anew
 
     async def publish(self, topic: str, body: Any) -> None:
         [refusal] = await self._caller.publish([Publish(topic, Raw(JSON.encode_any(body)))])
@@ -94,9 +109,14 @@ class NamespaceCall:
 
 
 class _Following:
-    """Lets a plugin's follower have what the broker says. See `Render`."""
+    """Lets a plugin's follower have what the broker says. See `Render`.
 
-    def __init__(self, follower: Follower, namespace: Namespace) -> None:
+    Attributes:
+        cursor: what it has been told of its stream, so that it can go on from there.
+    """
+
+    def __init__(self, follower: Follower, namespace: Namespace, cursor: str) -> None:
+        self.cursor = cursor
         self._follower = follower
         self._streams = namespace.streams
 
@@ -109,13 +129,17 @@ class _Following:
 
     def event(self, told: Told, raw: bytes | Raw) -> bytes:
         assert told.body is not UNSET, "an event has a body"
+        self.cursor = told.cursor or self.cursor
         body, _ = self._streams.body_type(told.topic).decode(told.body, JSON)
         return self._follower.event(told.topic, body, told.time)
 
     def message(self, told: Told, raw: bytes | Raw) -> bytes:
+        if told.op == "replayed":
+            self.cursor = told.cursor or self.cursor
+            return self._follower.replayed()
         if told.op == "goodbye":
             goodbye = _goodbye(raw)
-            code = GOODBYES.get(goodbye.code, "internal")
+            code = "shutting_down" if goodbye.code == 4100 else "internal"
             return self._follower.failed(code, goodbye.reason, CLOSES[goodbye.code].reconnect)
         return b""
 

@@ -9,6 +9,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from broker.auth import is_loopback
 from broker.config import Auth
 
+EXPOSED = "Allow"
+"""Which headers of a response pages may read, beside those that they always may."""
+
+ASKED = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+"""What the answer to a preflight depends on."""
+
 REMEMBERED = 600
 """How long a browser may remember what it may send, in seconds."""
 
@@ -77,6 +83,8 @@ class Cors:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
                 answer.update(granted)
+                if granted:
+                    answer["access-control-expose-headers"] = EXPOSED
                 answer.add_vary_header("Origin")
             await send(message)
 
@@ -90,7 +98,7 @@ class Cors:
 
 
 async def _answer_preflight(asked: Headers, granted: dict[str, str], send: Send) -> None:
-    headers = {"vary": "Origin", "content-length": "0"} | granted
+    headers = {"vary": ASKED, "content-length": "0"} | granted
     if granted:
         headers["access-control-allow-methods"] = "GET, POST"
         headers["access-control-max-age"] = str(REMEMBERED)

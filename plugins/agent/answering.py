@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from plugins.agent.dialects.base import Encoder, Event
+from plugins.agent.dialects.encoder import Encoder, Event
 from plugins.agent.messages import (
     ChatError,
     Token,
@@ -24,6 +24,7 @@ class Answering:
         message_id: of the message that the turn answers.
         lingers: for how many seconds the turn is followed beyond its closing event.
         say: writes what no event is the reason of.
+        known: tells whether what becomes of the message can still be told.
 
     Attributes:
         turn_id: the turn's, once it has started.
@@ -31,7 +32,12 @@ class Answering:
     """
 
     def __init__(
-        self, message_id: str, encoder: Encoder, lingers: float, say: Callable[[bytes], None]
+        self,
+        message_id: str,
+        encoder: Encoder,
+        lingers: float,
+        say: Callable[[bytes], None],
+        known: Callable[[], bool],
     ) -> None:
         self.message_id = message_id
         self.encoder = encoder
@@ -40,6 +46,7 @@ class Answering:
         self.finished = asyncio.Event()
         self._lingers = lingers
         self._say = say
+        self._known = known
         self._lingering: asyncio.TimerHandle | None = None
 
     @property
@@ -59,6 +66,11 @@ class Answering:
             loop = asyncio.get_running_loop()
             self._lingering = loop.call_later(self._lingers, self._close)
         return data
+
+    def replayed(self) -> bytes:
+        if self.ended or self._known():
+            return self.encoder.retold()
+        return self.failed("slow_consumer", "What became of this was let go meanwhile.", True)
 
     def failed(self, code: str, message: str, retryable: bool) -> bytes:
         data = self.encoder.failed(code, message, retryable)

@@ -8,7 +8,6 @@ turn from its beginning. (docs/dialects.md)
 """
 
 import asyncio
-import hashlib
 import re
 import secrets
 from collections import Counter
@@ -17,7 +16,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
-import msgspec
 import structlog
 from msgspec import UNSET
 from starlette.requests import Request
@@ -28,14 +26,16 @@ from broker.accept import preferred
 from broker.gateway import EVENT_STREAM, Call, Gateway, Hangup, Refused
 from broker.plugin import ConfigError
 from plugins.agent.answering import Answering
+from plugins.agent.asked import is_known, name_of, open_message, user_audio, user_message
 from plugins.agent.dialects import DIALECTS
-from plugins.agent.dialects.base import Ask, Dialect, Incoming, Unfit, problem
-from plugins.agent.messages import PREFIX, Cancel, UserMessage
+from plugins.agent.dialects.asking import Ask, Incoming, Unfit
+from plugins.agent.dialects.base import Dialect
+from plugins.agent.dialects.encoder import problem
+from plugins.agent.messages import PREFIX, Cancel
 from plugins.agent.missed import missed
 from plugins.agent.options import ChatOptions
 from plugins.agent.recordings import PATH as AUDIO
-from plugins.agent.recordings import Recording, Recordings
-from plugins.agent.sessions import Session
+from plugins.agent.recordings import Recordings
 
 log = structlog.get_logger("edgestream.agent")
 
@@ -78,6 +78,9 @@ def mounts(options: ChatOptions, where: str) -> list[Mount]:
     return list(made.values())
 
 
+Question = tuple[str, str]
+"""A session, and how the ids of messages that ask the same begin."""
+
 Asked = tuple[Ask, Answering]
 Asking = Callable[[Dialect, Request, Call], Awaitable[Asked]]
 
@@ -99,7 +102,8 @@ class ChatGateway:
         self._mounts = mounts
         self._recordings = recordings
         self._grace = grace
-        self._asking: dict[tuple[str, str], str] = {}  # by session and name: not accepted yet
+        self._asking: dict[Question, str] = {}  # their messages, which are not accepted yet
+        self._askers: Counter[str] = Counter()  # by message: how many wait for that
         self._readers: Counter[str] = Counter()  # by message
         self._stopping: dict[str, asyncio.Task[None]] = {}  # by message that nobody reads
 
@@ -112,9 +116,12 @@ class ChatGateway:
                 post = partial(self._post, mount, self._say)
                 yield Route(mount.prefix + path, post, methods=["POST"])
         yield Route(AUDIO, self._recordings.fetch)
-        paths = [
-            m.prefix + path for m in self._mounts for path in (*m.dialect.paths, *m.dialect.voice)
-        ]
+        paths = {
+            mount.prefix + path: "POST"
+            for mount in self._mounts
+            for path in (*mount.dialect.paths, *mount.dialect.voice)
+        }
+        paths[AUDIO] = "GET, HEAD"
         yield from missed(paths, [mount.prefix for mount in self._mounts])
 
     async def _post(self, mount: Mount, asking: Asking, request: Request) -> Response:
@@ -154,54 +161,66 @@ class ChatGateway:
         """Ask, or find that it is being answered already."""
         incoming = _incoming(request, await self._gateway.read_object(request))
         ask = _acceptable(dialect.ask(incoming), incoming)
-        name = _name(ask)
-        known, after = self._open(ask.session, name)
-        id = known or self._asking.get((ask.session, name)) or name + secrets.token_urlsafe(6)
-        answering = Answering(id, dialect.encoder(ask), dialect.lingers, call.say)
+        question = ask.session, name_of("http", ask, ask.text)
+        known, after = open_message(self._gateway.state(ask.session), question[1])
+        id = known or self._new(question)
+        answering = self._answering(dialect, ask, id, call)
         call.follow(PREFIX + ">", ask.session, answering, after)
         if not known:
-            self._asking[ask.session, name] = id
-            try:
-                await call.publish(PREFIX + "userMessage", _message(ask, id))
-            finally:
-                self._asking.pop((ask.session, name), None)
+            await self._publish(call, question, id, "userMessage", user_message(ask, id))
         return ask, answering
 
     async def _say(self, dialect: Dialect, request: Request, call: Call) -> Asked:
-        """Have a worker fetch what the user said, and answer it."""
+        """Have a worker fetch what the user said, and answer it; or find that one does."""
         recording = await self._recordings.receive(self._gateway, request)
         try:
             incoming = _incoming(request, recording.fields)
             ask = _acceptable(dialect.hear(incoming), incoming)
-            id = "voice-" + secrets.token_urlsafe(12)
-            answering = Answering(id, dialect.encoder(ask), dialect.lingers, call.say)
-            call.follow(PREFIX + ">", ask.session, answering)
+            question = ask.session, name_of("voice", ask, recording.digest)
+            known, _ = open_message(self._gateway.state(ask.session), question[1])
+            id = known or self._new(question)
+            answering = self._answering(dialect, ask, id, call)
+            # What was heard was told before the turn began: so all is told, as far as it is there.
+            call.follow(PREFIX + ">", ask.session, answering, history=bool(known))
         except BaseException:
             recording.file.file.close()
             raise
-        message = ask.session, id
-        url = self._recordings.keep(recording, message)
+        if known:
+            recording.file.file.close()
+            return ask, answering
+        url = self._recordings.keep(recording, (ask.session, id))
         try:
-            await call.publish(PREFIX + "userAudio", _audio(ask, id, recording, url))
+            audio = user_audio(ask, id, recording, url)
+            await self._publish(call, question, id, "userAudio", audio)
         except BaseException:
-            self._recordings.drop(message)
+            if not self._is_known(ask.session, id):
+                self._recordings.drop((ask.session, id))
             raise
         return ask, answering
 
-    def _open(self, session: str, name: str) -> tuple[str, int | None]:
-        """The message of this name that is being answered, or waits to be; "" if there is none;
-        and behind which position its answer begins."""
-        state: Session | None = self._gateway.state(session)
-        if state is not None:
-            for turn in state.open_turns():
-                if turn.cancel is not None:
-                    continue  # it is about to end
-                if isinstance(turn.message_id, str) and turn.message_id.startswith(name):
-                    return turn.message_id, turn.shown[0].position - 1
-            for (_, id), event in (state.untaken or {}).items():
-                if id.startswith(name):
-                    return id, event.position - 1
-        return "", None
+    def _new(self, question: Question) -> str:
+        """The id of the message that asks this: the one of those who wait for its acceptance."""
+        return self._asking.get(question) or question[1] + secrets.token_urlsafe(6)
+
+    async def _publish(
+        self, call: Call, question: Question, id: str, topic: str, body: Any
+    ) -> None:
+        """Ask, and let those who ask the same meanwhile find it."""
+        self._asking[question] = id
+        self._askers[id] += 1
+        try:
+            await call.publish(PREFIX + topic, body)
+        finally:
+            self._askers[id] -= 1
+            if not self._askers[id]:
+                del self._askers[id], self._asking[question]
+
+    def _answering(self, dialect: Dialect, ask: Ask, id: str, call: Call) -> Answering:
+        known = partial(self._is_known, ask.session, id)
+        return Answering(id, dialect.encoder(ask), dialect.lingers, call.say, known)
+
+    def _is_known(self, session: str, id: str) -> bool:
+        return id in self._askers or is_known(self._gateway.state(session), id)
 
     # ------------------------------------------------------------- the end
 
@@ -260,35 +279,6 @@ def _acceptable(ask: Ask, incoming: Incoming) -> Ask:
     if preferred(incoming.headers.get("accept", ""), (kind,)) is None:
         raise Refused("not_acceptable", f"accept: this is answered with {kind}")
     return ask
-
-
-def _name(ask: Ask) -> str:
-    """How the messageId of a question begins: the same for the same question."""
-    question = [ask.session, ask.user, ask.text, ask.metadata]
-    digest = hashlib.sha256(msgspec.json.encode(question, order="deterministic")).hexdigest()
-    return f"http-{digest[:16]}-"
-
-
-def _message(ask: Ask, id: str) -> UserMessage:
-    return UserMessage(
-        sessionId=ask.session,
-        messageId=id,
-        text=ask.text,
-        userId=UNSET if ask.user is None else ask.user,
-        metadata=dict(ask.metadata) if ask.metadata else UNSET,
-    )
-
-
-def _audio(ask: Ask, id: str, recording: Recording, url: str) -> dict[str, Any]:
-    """A `UserAudio`; what came with it goes along, though its type does not know of it."""
-    return {
-        "sessionId": ask.session,
-        "messageId": id,
-        "contentType": recording.content_type,
-        "size": recording.size,
-        "url": url,
-        "metadata": ask.metadata,
-    }
 
 
 def _json(status: int, body: bytes) -> Response:

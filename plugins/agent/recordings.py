@@ -7,6 +7,7 @@ when the first one was lost with it.
 """
 
 import asyncio
+import hashlib
 import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -18,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from broker.gateway import Gateway, Refused
-from plugins.agent.dialects.base import problem
+from plugins.agent.dialects.encoder import problem
 from plugins.agent.options import VoiceOptions
 
 PATH = "/voice/{name}"
@@ -28,6 +29,9 @@ MAX_FIELDS = 20
 MAX_FIELD_BYTES = 4 << 10
 FRAMING_BYTES = 64 << 10
 """How much larger than its recording a request may be."""
+
+WHOLE = "$"
+"""Names the form itself, where no field of it is wrong."""
 
 CHUNK = 64 << 10
 
@@ -47,12 +51,14 @@ class Recording(NamedTuple):
 
     Attributes:
         fields: the other fields of its form.
+        digest: of what it says: the same for the same recording.
     """
 
     file: UploadFile
     content_type: str
     size: int
     fields: dict[str, str]
+    digest: str
 
 
 class _Kept:
@@ -130,8 +136,12 @@ class Recordings:
             self._coming -= 1
 
     def keep(self, recording: Recording, message: Name) -> str:
-        """Keep a recording for the worker of its message, which is a new one. Returns its
-        address: a path on this port."""
+        """Keep a recording for the worker of its message. Returns its address: a path on this
+        port. Of a message that has one, this is the same: it is let go."""
+        known = self._addresses.get(message)
+        if known is not None:
+            recording.file.file.close()
+            return PATH.format(name=known)
         name = secrets.token_urlsafe(24)
         timer = asyncio.get_running_loop().call_later(self._options.keep, self.drop, message)
         self._kept[name] = _Kept(recording, message, timer)
@@ -187,7 +197,7 @@ class Recordings:
         try:
             form = await parser.parse()
         except MultiPartException as error:
-            raise Refused("bad_message", error.message) from None
+            raise Refused("bad_message", error.message, WHOLE) from None
         file = form.get(FIELD)
         try:
             if not isinstance(file, UploadFile) or not file.size:
@@ -201,7 +211,7 @@ class Recordings:
             await form.close()
             raise
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
-        return Recording(file, kind, file.size, fields)
+        return Recording(file, kind, file.size, fields, await _digest(file))
 
     async def _bounded(self, request: Request) -> AsyncGenerator[bytes, None]:
         """What comes, until it is too much."""
@@ -215,3 +225,11 @@ class Recordings:
     def _too_large(self) -> Refused:
         most = self._options.max_bytes
         return Refused("too_large", f"{FIELD}: a recording has at most {most} bytes", FIELD)
+
+
+async def _digest(file: UploadFile) -> str:
+    digest = hashlib.sha256()
+    await file.seek(0)
+    while part := await file.read(CHUNK):
+        digest.update(part)
+    return digest.hexdigest()

@@ -4,11 +4,15 @@ import asyncio
 
 import httpx
 import pytest
+from unit.timer import Timer
 
+from broker.server import STREAM_BEAT
+from broker.transports.heartbeat import Heartbeat
 from broker.transports.sse import Place, Places, frame
 from broker.transports.told import Told
 
 from .agent import CHAT, completed, started, token
+from .chat import asking, flood, working
 from .client import connect
 from .sse import events, parse, query, stream, until
 
@@ -229,6 +233,38 @@ async def test_a_reader_that_takes_nothing_is_cut_off(start):
             await until(lambda: len(live) == 2)
         await publisher.publish("workflow.y", 1)
         assert await idle.bodies(1) == [1]
+
+
+@pytest.mark.parametrize("asks", [False, True])
+async def test_who_reads_nothing_for_ever(site, asks):
+    """Whatever comes meanwhile, it holds a place and what its socket took; and is cut off when
+    it has taken nothing for 20 s, and before 25. A stream of the broker's, and of a question's."""
+    timer = Timer()
+    beats = site.broker.shared.beats = Heartbeat(STREAM_BEAT, timer.call_later)
+    beats.start()
+    live = site.broker.shared.sessions.live
+    path = "/events?" + query(topic=CHAT + ">")
+    async with working(site) as agent:
+        others = set(live)
+        if asks:
+            opened = asking(site, "octopus", receive_buffer=4096)
+        else:
+            opened = stream(site.address, path, receive_buffer=4096)
+        async with opened:
+            if asks:
+                await agent.start()
+            else:
+                await agent.say("turnStarted", started())
+            await flood(agent, 6000)
+            [stalled] = live - others
+            assert [queue.depth for queue in stalled.reader.queues.values()] == [1]
+            connection = stalled.outbox.wire._connection
+            assert connection.transport.get_write_buffer_size() < 64 << 10
+            timer.advance(19)
+            assert not connection.transport.is_closing()
+            timer.advance(6)
+            assert connection.transport.is_closing()
+            await until(lambda: live == others)
 
 
 async def test_under_tls(start, identity):

@@ -16,7 +16,7 @@ from plugins.agent.failure import TurnFailed
 from plugins.agent.worker import Worker
 
 from . import rawsocket
-from .sse import parse
+from .sse import parse, until
 
 PATH = "/guide/api/chat/voice"
 FORM = {"chatInstanceId": "s", "chatModelId": "m", "stream": "true"}
@@ -42,14 +42,17 @@ def options(**chosen):
 
 
 @asynccontextmanager
-async def listening(site, hear):
-    """A worker that hears with `hear`, and answers with what it has heard."""
+async def listening(site, hear, talk=None):
+    """A worker that hears with `hear`, and answers with what it has heard, or as `talk` does."""
     worker = Worker("ear")
     worker.on_audio(hear)
 
     @worker.on_message
     async def answer(message, turn):
-        await turn.token(f"You said: {message.text}")
+        if talk is not None:
+            await talk(message, turn)
+        else:
+            await turn.token(f"You said: {message.text}")
 
     async with (
         connect(site.ws) as client,
@@ -117,6 +120,65 @@ async def test_without_a_stream_there_is_one_answer(site, http):
     assert answer.json()["content"] == "You said: hello"
 
 
+@pytest.mark.parametrize("taken_up", [False, True])
+async def test_the_same_recording_again_attaches_to_its_open_turn(site, http, taken_up):
+    """Before the worker has understood it and after: it is told what was heard, and the turn
+    from its beginning; nobody is asked anew, and no second recording is kept."""
+    understood, go_on, begun = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    heard = []
+
+    async def hear(audio: Audio) -> str:
+        heard.append(await audio.read())
+        understood.set()
+        if not taken_up:
+            await go_on.wait()
+        return "hello"
+
+    async def talk(message, turn):
+        await turn.token("You ")
+        begun.set()
+        await go_on.wait()
+        await turn.token("said it.")
+
+    async with listening(site, hear, talk):
+        first = asyncio.create_task(post(http))
+        await (begun if taken_up else understood).wait()
+        again = asyncio.create_task(post(http))
+        whole = asyncio.create_task(post(http, form=FORM | {"stream": "false"}))
+        live = site.broker.shared.sessions.live
+        await until(lambda: sum(len(s.reader) for s in live if s.server is None) == 3)
+        go_on.set()
+        for answer in (await first, await again):
+            events = [event.json for event in parse(answer.text)]
+            assert [event["type"] for event in events[:2]] == ["transcription", "stream_start"]
+            text = "".join(event["content"] for event in events if event["type"] == "token")
+            assert text == "You said it."
+        assert (await whole).json()["content"] == "You said it."
+        assert heard == [LOUD]
+        other = await post(http, sound=LOUD + b"more")
+        assert other.status_code == 200
+        assert len(heard) == 2
+
+
+async def test_two_recordings_that_wait_for_a_worker_are_one(site, http):
+    """The front end's retry comes while the broker still waits."""
+    waiting = site.broker.shared.router.namespaces[0].waiting
+    asked = []
+    for _ in range(2):
+        asked.append(asyncio.create_task(post(http)))
+        await until(lambda: len(waiting) == len(asked))
+    heard = []
+
+    async def hear(audio: Audio) -> str:
+        heard.append(await audio.read())
+        return "hello"
+
+    async with listening(site, hear):
+        for each in asked:
+            assert "agent_response" in (await each).text
+        assert heard == [LOUD]
+
+
 @pytest.mark.parametrize(
     ("failure", "status"),
     [
@@ -167,6 +229,9 @@ async def test_what_cannot_be_had_is_refused(start):
         # Each of these would fill the only place, if what is refused were kept.
         assert await refused(503, sound=b"x") == "no_worker"
         assert await refused(503, sound=b"x") == "no_worker"
+        for kind in "multipart/form-data", "multipart/form-data; boundary=b":
+            answer = await http.post(PATH, content=b"x", headers={"content-type": kind})
+            assert (answer.status_code, answer.json()["error"]["field"]) == (422, "$")
         assert (await http.get(PATH)).status_code == 405
         assert (await http.get("/voice/nothing")).status_code == 404
 

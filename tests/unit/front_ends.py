@@ -7,7 +7,8 @@ OpsHub's take each chunk for itself: of a chunk that ends within an event, they 
 import json
 
 from plugins.agent.dialects import DIALECTS
-from plugins.agent.dialects.base import Event, Incoming
+from plugins.agent.dialects.asking import Incoming
+from plugins.agent.dialects.encoder import Event
 from plugins.agent.messages import (
     PREFIX,
     Action,

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from plugins.agent.dialects import DIALECTS
 from plugins.agent.dialects.framing import frame
+from plugins.agent.messages import Token, TurnCompleted
 
 from .front_ends import encoder, read, recorded, split, tokens, written
 
@@ -24,6 +25,33 @@ def test_the_text_is_the_agents(name, pieces, sizes):
     if name in ("octopus", "strakly"):
         writes = split(writes, sizes)
     assert read(name, writes).text == "".join(text for text, _ in pieces)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@given(pieces=PIECES, cuts=st.lists(st.integers(0, 13), max_size=3), cut=st.integers(0, 40))
+def test_what_is_told_again_is_written_once(name, pieces, cuts, cut):
+    """A turn may be told anew from its state, in whatever pieces, and as often: what was lost of
+    its text comes late, and nothing comes twice."""
+    way = encoder(name)
+    first, *_ = events = recorded(pieces)
+    begun = [event for event in events if not isinstance(event.body, Token | TurnCompleted)]
+    *said, _ = tokens(pieces)
+    writes = written(way, begun)
+    reached = 0
+    for each in sorted(cuts):
+        text = "".join(piece for piece, _ in pieces[:each])
+        count = sum(number for _, number in pieces[:each])
+        again = [(text[:cut], min(cut, count)), (text[cut:], max(1, count - cut))]
+        writes += [way.event(event) for event in (first, *tokens(again)[:-1])]
+        writes.append(way.retold())
+        writes += [way.event(event) for event in said[each : each + 1]]
+        reached = max(reached, each + 1)
+    writes += [way.event(event) for event in (*said[reached:], events[-1])]
+    reader = read(name, writes)
+    assert reader.text == "".join(piece for piece, _ in pieces)
+    known = b"".join(writes)
+    for told in (b"turn_start", b'"stream_start"', b"conversation_id", b"agent_response"):
+        assert known.count(told) <= 1
 
 
 @pytest.mark.parametrize("name", DIALECTS)

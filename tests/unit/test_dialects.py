@@ -5,10 +5,11 @@ import json
 import pytest
 
 from plugins.agent.dialects import DIALECTS
-from plugins.agent.dialects.base import Unfit
+from plugins.agent.dialects.asking import Unfit
 from plugins.agent.messages import (
     ChatError,
     MessageSaved,
+    Progress,
     Thinking,
     ToolCallCompleted,
     ToolCallStarted,
@@ -260,6 +261,15 @@ def test_the_guide_tells_first_what_was_heard():
     events = said("guide", events=[heard, *recorded(PIECES)])
     assert [event["type"] for event in events][:2] == ["transcription", "stream_start"]
     assert events[0] == {"type": "transcription", "text": "Hello"}
+
+
+def test_whole_numbers_are_whole():
+    """50 stays 50: front ends that know of integers alone do not read 50.0. A half stays a half."""
+    for given, written_ in ((50, b"50"), (50.0, b"50"), (0.5, b"0.5")):
+        shown = encoder("opshub").event(at(Progress(**OF, percent=given, message="m")))
+        assert shown == b'data: {"type":"progress","percent":%b,"message":"m"}\n\n' % written_
+        way = encoder("guide")
+        assert b'"durationMs":%b,' % written_ in way.event(completed("", durationMs=given))
 
 
 def test_a_tool_that_fails():

@@ -1,12 +1,14 @@
 """The OpenAPI document: valid, complete, and its examples are what the broker takes."""
 
+import json
+
 import httpx
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from plugins.agent.dialects import DIALECTS
-from plugins.agent.dialects.base import Incoming
+from plugins.agent.dialects.asking import Incoming
 
 from .front_ends import encoder, recorded
 
@@ -52,23 +54,81 @@ async def test_examples_fit_and_are_taken(told):
             assert dialect.ask(incoming).text == media["example"]["message"]
 
 
+def fits(told, media, text):
+    """Each event of a stream's text is one of those that are described, by its name and data."""
+    described = checker(told, media["x-itemSchema"])
+    events = [block for block in text.split("\n\n") if "data: " in block]
+    for block in events:
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        described.validate(fields)
+        [kind] = [
+            each["properties"]
+            for each in media["x-itemSchema"]["anyOf"]
+            if checker(told, each).is_valid(fields) and fits_data(told, each, fields["data"])
+        ]
+        assert kind.get("event", False) is not False or "event" not in fields
+    return len(events)
+
+
+def fits_data(told, kind, data):
+    data_schema = kind["properties"]["data"]
+    if "contentSchema" not in data_schema:
+        return data == data_schema["const"]
+    if data == "[DONE]":
+        return False
+    return checker(told, data_schema["contentSchema"]).is_valid(json.loads(data))
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 async def test_events_are_as_described(told, name):
-    """Each event of a recorded turn fits one of its dialect's."""
+    """Each event of a recorded turn fits one of its dialect's, and no other."""
     made = encoder(name)
-    data = (
-        made.accepted()
-        + b"".join(made.event(event) for event in recorded([("Some text", 2)]))
-        + made.closed()
-    )
+    data = made.accepted() + b"".join(made.event(e) for e in recorded([("Some text", 2)]))
     path = f"/{name}{DIALECTS[name].paths[0]}"
     content = told["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"]
-    check = checker(told, content["x-itemSchema"])
-    lines = [line for line in data.decode().splitlines() if line.startswith("data: ")]
-    assert len(lines) >= 5
-    for line in lines:
-        if line != "data: [DONE]":
-            check.validate(httpx.Response(200, text=line.removeprefix("data: ")).json())
+    assert fits(told, content, data.decode()) >= 5
+    with pytest.raises(ValidationError):
+        fits(told, content, "event: other\ndata: {}\n\n")
+
+
+async def test_answers_are_as_described(told):
+    """Each answer has an example, and fits its own schema."""
+    for path, methods in told["paths"].items():
+        [(method, operation)] = methods.items()
+        for kind, media in operation["responses"]["200"]["content"].items():
+            if kind == "text/event-stream":
+                assert fits(told, media, media["example"]) >= 2, path
+            elif "example" in media:
+                checker(told, media["schema"]).validate(media["example"])
+            else:
+                assert method == "get", path
+
+
+async def test_a_dialect_s_examples_are_one_turn(told):
+    """What it says is the same in all of them."""
+    for name, dialect in DIALECTS.items():
+        for path in (*dialect.paths, *dialect.voice):
+            content = told["paths"][f"/{name}{path}"]["post"]["responses"]["200"]["content"]
+            stream = content["text/event-stream"]["example"]
+            assert "There are" in stream
+            assert ("transcription" in stream) == (path in dialect.voice)
+            assert ("application/json" in content) == (dialect.document is not None)
+            if dialect.document is not None:
+                assert "There are three." in content["application/json"]["example"].values()
+
+
+async def test_other_methods_are_as_described(told, site):
+    """405: with the methods that there are, and why."""
+    async with httpx.AsyncClient(base_url=site.url, trust_env=False) as http:
+        for path, methods in told["paths"].items():
+            [operation] = methods.values()
+            answer = await http.put(path)
+            assert answer.status_code == 405
+            described = operation["responses"]["405"]
+            allowed = described["headers"]["Allow"]["schema"]["const"]
+            assert answer.headers["allow"] == allowed
+            schema = described["content"]["application/json"]["schema"]
+            checker(told, schema).validate(answer.json())
 
 
 async def test_refusals_are_as_described(told, site):

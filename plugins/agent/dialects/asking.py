@@ -1,16 +1,65 @@
-"""Fields of a request, read strictly: what is wrong is named by the front end's own word."""
+"""What a request asks, and its fields, read strictly: what is wrong is named by the front end's
+own word."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from broker.accept import preferred
-from plugins.agent.dialects.base import Incoming, Unfit
 
 MAX_NAME = 255
 """Of a session's name, in characters and in bytes."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """One POST: read whole, its size and content type checked, its JSON object decoded.
+
+    Attributes:
+        path: the parameters of its path.
+        query: the parameters of its query.
+        headers: by lower-case names; `accept` is one of them, as one line.
+        body: the JSON object.
+    """
+
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+
+
+class Unfit(Exception):
+    """A request that its dialect does not understand: HTTP 422.
+
+    Attributes:
+        field: what is wrong, by the dialect's own name, such as ``message``.
+        message: how it is wrong.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field} {message}")
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a request asks: it becomes `agent.chat.userMessage`.
+
+    Attributes:
+        stream: the answer is a stream of events; otherwise one JSON document.
+        tokens: the stream has the text piece by piece, not only as a whole.
+    """
+
+    session: str
+    text: str
+    user: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool = True
+    tokens: bool = True
 
 
 def text(body: Mapping[str, Any], field: str = "message") -> str:

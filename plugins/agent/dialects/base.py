@@ -6,171 +6,12 @@ a request that was read (`Dialect.ask`), and then the events of one turn (`Diale
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import msgspec
 from msgspec import Struct
 
-from plugins.agent.messages import Body, ChatError, Token, TurnCompleted
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """One POST: read whole, its size and content type checked, its JSON object decoded.
-
-    Attributes:
-        path: the parameters of its path.
-        query: the parameters of its query.
-        headers: by lower-case names; `accept` is one of them, as one line.
-        body: the JSON object.
-    """
-
-    path: Mapping[str, str]
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: Mapping[str, Any]
-
-
-class Unfit(Exception):
-    """A request that its dialect does not understand: HTTP 422.
-
-    Attributes:
-        field: what is wrong, by the dialect's own name, such as ``message``.
-        message: how it is wrong.
-    """
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field} {message}")
-        self.field = field
-        self.message = message
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What a request asks: it becomes `agent.chat.userMessage`.
-
-    Attributes:
-        stream: the answer is a stream of events; otherwise one JSON document.
-        tokens: the stream has the text piece by piece, not only as a whole.
-    """
-
-    session: str
-    text: str
-    user: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    stream: bool = True
-    tokens: bool = True
-
-
-class Event(NamedTuple):
-    """One event of a turn: its typed body (`plugins.agent.messages`), and Unix ms."""
-
-    topic: str
-    body: Body
-    time: int
-
-
-class Failure(NamedTuple):
-    """Why a turn has no good end."""
-
-    code: str
-    message: str
-    retryable: bool
-
-
-class Encoder(ABC):
-    """One turn's way out. Not to be used for a second turn.
-
-    What its methods return is zero or more whole SSE events, to be written in one write:
-    some front ends read no further than the chunk that they have.
-
-    Attributes:
-        ended: the terminal event is written; the response may end.
-    """
-
-    def __init__(self, ask: Ask) -> None:
-        self.ask = ask
-        self.ended = False
-        self._failure: Failure | None = None
-        self._texts: list[str] = []
-        self._tokens = 0
-        self._heard = 0  # of the latest event, in Unix ms
-
-    def accepted(self) -> bytes:
-        """The question has a worker. Sent with the headers."""
-        return b""
-
-    def event(self, event: Event) -> bytes:
-        """One event of the turn. Token events may be merged. Nothing follows the end."""
-        if self.ended:
-            return b""
-        body = event.body
-        self._heard = max(self._heard, event.time)
-        if isinstance(body, Token):
-            self._tokens += body.count if body.token else 0
-            return self._piece(body.token, event.time)
-        if isinstance(body, TurnCompleted):
-            rest = self._piece(_rest(self.text, body.fullText), event.time)
-            if body.finishReason == "error":
-                return rest + self.failed(*BROKEN_OFF)
-            self.ended = True
-            return rest + self._completed(body, event.time)
-        if isinstance(body, ChatError):
-            return self.failed(body.code, body.message, body.retryable)
-        return self._other(body, event.time)
-
-    def failed(self, code: str, message: str, retryable: bool) -> bytes:
-        """The turn ends here, whether an event says so or nothing does."""
-        if self.ended:
-            return b""
-        self.ended = True
-        self._failure = Failure(code, message, retryable)
-        return self._failed(self._failure)
-
-    def closed(self) -> bytes:
-        """Its closing event came `Dialect.lingers` ago, and this has not `ended` yet."""
-        return b""
-
-    def answer(self) -> tuple[int, bytes]:
-        """HTTP status and JSON, after the closing event or `failed`.
-
-        Only for an `Ask` that is no stream: of a dialect that always streams there is none.
-        """
-        if self._failure is not None:
-            return STATUS.get(self._failure.code, 502), problem(*self._failure)
-        return 200, msgspec.json.encode(self._document())
-
-    @property
-    def text(self) -> str:
-        """All the text so far."""
-        return "".join(self._texts)
-
-    def _piece(self, text: str, time: int) -> bytes:
-        if not text:
-            return b""
-        self._texts.append(text)
-        return self._token(text, time)
-
-    @abstractmethod
-    def _token(self, text: str, time: int) -> bytes:
-        """A piece of the text, which is not empty."""
-
-    @abstractmethod
-    def _completed(self, body: TurnCompleted, time: int) -> bytes:
-        """The good end, and the cancelled one. The text is complete."""
-
-    @abstractmethod
-    def _failed(self, failure: Failure) -> bytes:
-        """The dialect's own way to end without an answer."""
-
-    @abstractmethod
-    def _other(self, body: Body, time: int) -> bytes:
-        """Whatever else happens in a turn; what the front end does not know is left out."""
-
-    def _document(self) -> Any:
-        """The JSON answer."""
-        raise TypeError(f"{type(self).__module__} only streams")
+from plugins.agent.dialects.asking import Ask, Incoming
+from plugins.agent.dialects.encoder import Encoder
 
 
 class Dialect(ABC):
@@ -186,7 +27,7 @@ class Dialect(ABC):
         cancel_on_disconnect: whether a reader that goes away stops the turn, by default.
         asks, aloud: what it posts, as text and as a form with speech.
         query: parameters that may stand in the query instead.
-        tells: the data of its events.
+        tells: its kinds of events, as `Endpoint` has them.
         document: its JSON answer, where there is one.
         example: something to post.
         lingers: seconds for which the turn is followed beyond its closing event, where the
@@ -226,27 +67,3 @@ class Dialect(ABC):
     @abstractmethod
     def encoder(self, ask: Ask) -> Encoder:
         """The way out for the turn that answers `ask`."""
-
-
-STATUS = {
-    "turn_stalled": 504, "agent_unresponsive": 504, "timeout": 504,
-    "shutting_down": 503, "slow_consumer": 503, "voice_unavailable": 501,
-}  # fmt: skip
-"""The HTTP status of codes of errors; others that end a turn are 502."""
-
-BROKEN_OFF = Failure("agent_failed", "The agent failed to answer.", retryable=True)
-"""Of a turn whose own end says so, and does not say why."""
-
-
-def problem(code: str, message: str, retryable: bool, field: str | None = None) -> bytes:
-    """The JSON that tells why there is no answer: for every status that is no success."""
-    error: dict[str, Any] = {"code": code, "message": message, "retryable": retryable}
-    if field is not None:
-        error["field"] = field
-    return msgspec.json.encode({"error": error})
-
-
-def _rest(said: str, full: str) -> str:
-    """What no token event said of a completed turn's text: where its agent does not stream,
-    or where its tokens were compacted away before this reader came."""
-    return full[len(said) :] if full.startswith(said) else ""

@@ -8,6 +8,9 @@ from msgspec import Struct
 
 _LINE_BREAK = re.compile(rb"\r\n|\r|\n")
 
+EXACT = 2**53
+"""Below it, floats tell integers apart."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -21,6 +24,11 @@ def frame(data: bytes, event: str = "") -> bytes:
     if b"\n" in data or b"\r" in data:
         data = _LINE_BREAK.sub(b"\ndata: ", data)
     return b"%bdata: %b\n\n" % (name, data)
+
+
+def whole(number: float) -> float:
+    """It as an integer, if it is one: some front ends read no ``50.0`` where they expect 50."""
+    return int(number) if number == number // 1 and abs(number) < EXACT else number
 
 
 def packed(message: Struct | dict[str, Any], event: str = "") -> bytes:

@@ -12,8 +12,10 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from plugins.agent import messages
 from plugins.agent.dialects import asking
-from plugins.agent.dialects.base import Ask, Dialect, Encoder, Failure, Incoming
-from plugins.agent.dialects.framing import packed
+from plugins.agent.dialects.asking import Ask, Incoming
+from plugins.agent.dialects.base import Dialect
+from plugins.agent.dialects.encoder import Encoder, Failure
+from plugins.agent.dialects.framing import packed, whole
 from plugins.agent.messages import (
     Body,
     Json,
@@ -144,7 +146,7 @@ class GuideEncoder(Encoder):
             self._questions,
             body.inputTokens,
             body.outputTokens,
-            body.durationMs,
+            whole(body.durationMs),
             "stop" if body.finishReason is UNSET else body.finishReason,
         )
         answer = packed(self._response)

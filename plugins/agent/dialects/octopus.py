@@ -8,8 +8,11 @@ from typing import Any, ClassVar
 
 from msgspec import UNSET, Struct
 
+from broker.gateway import Named
 from plugins.agent.dialects import asking
-from plugins.agent.dialects.base import Ask, Dialect, Encoder, Failure, Incoming
+from plugins.agent.dialects.asking import Ask, Incoming
+from plugins.agent.dialects.base import Dialect
+from plugins.agent.dialects.encoder import Encoder, Failure
 from plugins.agent.dialects.framing import packed
 from plugins.agent.messages import (
     Body,
@@ -47,6 +50,20 @@ class TurnEnd(Struct):
     elapsed_ms: int
 
 
+NAMES: Mapping[type[Struct], str] = {
+    TurnStart: "turn_start",
+    ToolCall: "tool_call",
+    ToolResult: "tool_result",
+    Text: "token",
+    TurnEnd: "turn_end",
+}
+"""What the event of each is called."""
+
+
+def _told(data: Struct) -> bytes:
+    return packed(data, NAMES[type(data)])
+
+
 class Question(Struct):
     message: str
 
@@ -56,36 +73,34 @@ class OctopusEncoder(Encoder):
         super().__init__(ask)
         self._turn = ""
         self._began: int | None = None
-        self._calls: dict[str, int] = {}  # when each began, in Unix ms
 
     def _token(self, text: str, time: int) -> bytes:
-        return packed(Text(text), "token")
+        return _told(Text(text))
 
     def _other(self, body: Body, time: int) -> bytes:
         match body:
             case TurnStarted():
                 self._turn, self._began = body.turnId, time
-                return packed(TurnStart(body.turnId, body.agentId), "turn_start")
+                return _told(TurnStart(body.turnId, body.agentId))
             case ToolCallStarted():
-                self._calls[body.toolCallId] = time
-                return packed(ToolCall(body.toolName, body.toolCallId), "tool_call")
+                return _told(ToolCall(body.toolName, body.toolCallId))
             case ToolCallCompleted():
-                result = ToolResult(body.toolCallId, self._lasted(body, time))
-                return packed(result, "tool_result")
+                return _told(ToolResult(body.toolCallId, self._lasted(body, time)))
         return b""
 
     def _lasted(self, body: ToolCallCompleted, time: int) -> int:
         if body.durationMs is not UNSET:
             return round(body.durationMs)
-        return max(0, time - self._calls.get(body.toolCallId, time))
+        begun = self._calls.get(body.toolCallId)
+        return 0 if begun is None else max(0, time - begun.time)
 
     def _completed(self, body: TurnCompleted, time: int) -> bytes:
         total = body.inputTokens + body.outputTokens
-        return packed(TurnEnd(body.turnId, total, round(body.durationMs)), "turn_end")
+        return _told(TurnEnd(body.turnId, total, round(body.durationMs)))
 
     def _failed(self, failure: Failure) -> bytes:
         began = self._heard if self._began is None else self._began
-        return packed(TurnEnd(self._turn, self._tokens, self._heard - began), "turn_end")
+        return _told(TurnEnd(self._turn, self._tokens, self._heard - began))
 
 
 class Octopus(Dialect):
@@ -93,7 +108,7 @@ class Octopus(Dialect):
     title = "Octopus"
     paths = ("/api/chat/{sessionId}/send",)
     asks = Question
-    tells = (TurnStart, ToolCall, ToolResult, Text, TurnEnd)
+    tells = tuple(Named(name, data) for data, name in NAMES.items())
     example: ClassVar[Mapping[str, Any]] = {"message": "How many are there?"}
 
     def ask(self, incoming: Incoming) -> Ask:

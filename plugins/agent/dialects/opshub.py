@@ -11,8 +11,10 @@ from msgspec import UNSET, Struct
 
 from plugins.agent import messages
 from plugins.agent.dialects import asking
-from plugins.agent.dialects.base import Ask, Dialect, Encoder, Failure, Incoming
-from plugins.agent.dialects.framing import packed
+from plugins.agent.dialects.asking import Ask, Incoming
+from plugins.agent.dialects.base import Dialect
+from plugins.agent.dialects.encoder import Encoder, Failure
+from plugins.agent.dialects.framing import packed, whole
 from plugins.agent.messages import Body, ToolCallCompleted, ToolCallStarted, TurnCompleted
 
 
@@ -54,19 +56,14 @@ class Question(Struct):
 
 
 class OpsHubEncoder(Encoder):
-    def __init__(self, ask: Ask) -> None:
-        super().__init__(ask)
-        self._tools: dict[str, str] = {}  # their names, by call
-
     def _token(self, text: str, time: int) -> bytes:
         return packed(TextDelta(text, time))
 
     def _other(self, body: Body, time: int) -> bytes:
         match body:
             case messages.Progress():
-                return packed(Progress(body.percent, body.message))
+                return packed(Progress(whole(body.percent), body.message))
             case ToolCallStarted():
-                self._tools[body.toolCallId] = body.toolName
                 return packed(ToolStart(body.toolName, body.arguments))
             case ToolCallCompleted():
                 return packed(ToolResult(self._name(body), _result(body)))
@@ -75,7 +72,8 @@ class OpsHubEncoder(Encoder):
     def _name(self, body: ToolCallCompleted) -> str:
         if body.toolName is not UNSET:
             return body.toolName
-        return self._tools.get(body.toolCallId, body.toolCallId)
+        begun = self._calls.get(body.toolCallId)
+        return body.toolCallId if begun is None else str(begun.body.toolName)
 
     def _completed(self, body: TurnCompleted, time: int) -> bytes:
         return packed(Done(body.fullText))

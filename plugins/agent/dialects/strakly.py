@@ -10,11 +10,14 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 from plugins.agent.dialects import asking
-from plugins.agent.dialects.base import Ask, Dialect, Encoder, Failure, Incoming
+from plugins.agent.dialects.asking import Ask, Incoming
+from plugins.agent.dialects.base import Dialect
+from plugins.agent.dialects.encoder import Encoder, Failure
 from plugins.agent.dialects.framing import frame, packed
 from plugins.agent.messages import Action, Body, Suggestions, ToolCallStarted, TurnCompleted
 
-DONE = frame(b"[DONE]")
+END = "[DONE]"
+DONE = frame(END.encode())
 
 
 class Question(Struct):
@@ -91,7 +94,7 @@ class Strakly(Dialect):
     title = "Strakly"
     paths = ("/chat",)
     asks = Question
-    tells = (Conversation, ToolsUsed, Token, Acted, Suggested)
+    tells = (Conversation, ToolsUsed, Token, Acted, Suggested, END)
     document = Answer
     example: ClassVar[Mapping[str, Any]] = {
         "message": "How many are there?",
