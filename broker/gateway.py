@@ -140,10 +140,6 @@ class Follower(Protocol):
 class Call(Protocol):
     """One request, as a connection of the broker. Whoever has it must `leave` it in the end."""
 
-    @property
-    def gone(self) -> bool:
-        """Whether its peer has gone away. It can be used all the same."""
-
     def follow(self, topic: str, key: str, follower: Follower, after: int | None = None) -> None:
         """Let `follower` have a stream's events: from now on, or those after a position, as far
         as they are retained. They wait until `stream` or `finish`.

@@ -57,7 +57,6 @@ class Caller:
         Closed: it is not let in.
 
     Attributes:
-        gone: the peer has gone away.
         done: is set when the response's body is complete, or the peer has gone away.
     """
 
@@ -70,7 +69,6 @@ class Caller:
     ) -> None:
         self.open = True
         self.paused = False
-        self.gone = False
         self.heard = self.spoke = True
         self.pulse = Pulse()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -224,7 +222,6 @@ class Caller:
         self.session.outbox.touch()
 
     def lost(self) -> None:
-        self.gone = True
         self.paused = False
         self._finish()
 

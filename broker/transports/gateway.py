@@ -64,10 +64,6 @@ class NamespaceCall:
         self.say = caller.say
         self.leave = caller.leave
 
-    @property
-    def gone(self) -> bool:
-        return self._caller.gone
-
     def follow(self, topic: str, key: str, follower: Follower, after: int | None = None) -> None:
         cursor = UNSET if after is None else self._namespace.retained.cursor(after)
         _check(self._caller.subscribe(Subscribe(id=0, topic=topic, key=key, after=cursor)))
