@@ -5,7 +5,8 @@ import asyncio
 import httpx
 import pytest
 
-from broker.transports.sse import Place, Places, frame
+from broker.framing import frame
+from broker.transports.sse import Place, Places
 from broker.transports.told import Told
 
 from .agent import CHAT, completed, started, token

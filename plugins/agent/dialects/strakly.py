@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
+from broker.framing import frame
 from plugins.agent.dialects import asking
 from plugins.agent.dialects.base import Ask, Dialect, Encoder, Failure, Incoming
-from plugins.agent.dialects.framing import frame, packed
+from plugins.agent.dialects.framing import packed
 from plugins.agent.messages import Action, Body, Suggestions, ToolCallStarted, TurnCompleted
 
 DONE = frame(b"[DONE]")
