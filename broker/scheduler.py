@@ -130,12 +130,13 @@ class Scheduler:
             self.wake()
 
     def _resume(self) -> None:
-        """Let some go on that wait; the first of each kind finds that it may."""
+        """Let some go on that wait, for a slice; the first of each kind finds that it may."""
+        until = self._clock.seconds() + SLICE
         if self._laden:
             self._laden.popleft()()
         for _ in range(min(RESUMED, len(self._starved))):
             self._starved.popleft()()
-            if self.read_room <= 0:
+            if self.read_room <= 0 or self._clock.seconds() >= until:
                 break
 
     def _busy(self) -> bool:

@@ -47,7 +47,10 @@ MAX_MALFORMED = 100
 """How many bad objects of one message are answered, each: past it, this is no client."""
 
 AT_ONCE = 512
-"""How many operations of one message are handled before others have their turn."""
+"""How many operations of one message are handled before others have their turn; one that
+is malformed counts as `LONG_WAY`."""
+
+LONG_WAY = 16
 
 
 class Session:
@@ -145,10 +148,11 @@ class Session:
                     self.end(4009, f"over {MAX_MALFORMED} malformed objects in one message")
                     return True
                 self._answer(message.error, message.id)
+                left -= LONG_WAY
             else:
                 self._operate(message)
             left -= 1
-            if not left:
+            if left <= 0:
                 self._rest = messages
                 self.outbox.wire.hold("message")  # the next one comes behind this one's rest
                 self._shared.scheduler.next_turn(self._go_on)

@@ -1,9 +1,13 @@
 """Publishing: acknowledgements, errors, names and ids."""
 
+import asyncio
+import socket
+
 import pytest
 
 from .client import connect
 from .engines import both_engines
+from .rawsocket import CLOSE, frame, shake_hands, text
 
 pytestmark = both_engines
 
@@ -251,3 +255,22 @@ async def test_order_within_a_stream(site, codec):
                 ]
             )
         assert [e["body"] for e in await reader.events(900)] == list(range(900))
+
+
+@pytest.mark.parametrize("goodbye", [frame(CLOSE, b"\x03\xe8"), b""], ids=["closes", "shuts down"])
+async def test_what_was_sent_before_the_end_is_accepted(site, codec, goodbye):
+    """Who says goodbye in order loses nothing, though it has not waited for a single ack."""
+    count = 3000
+    async with (
+        connect(site.server("bas"), codec) as reader,
+        shake_hands(site.address, "/ws/bas") as raw,
+    ):
+        await reader.subscribe("workflow.>")
+        frames = [text(publish(n + 1, body=n)) for n in range(count)]
+        sent = asyncio.create_task(raw.send(b"".join(frames) + goodbye))
+        drained = asyncio.create_task(raw.rest())
+        await sent
+        if not goodbye:
+            raw.sock.shutdown(socket.SHUT_WR)
+        assert [e["body"] for e in await reader.events(count)] == list(range(count))
+        await drained

@@ -7,6 +7,7 @@ import pytest
 
 from broker.codec import JSON
 from broker.lane import READ_EVENTS
+from broker.scheduler import SLICE
 from broker.session import AT_ONCE
 from plugins.open import OpenOptions, OpenPlugin
 
@@ -163,6 +164,24 @@ def test_those_that_bring_too_much_wait_their_turn():
     assert resumed == list(range(10))
 
 
+def test_those_that_are_read_again_have_a_slice_together():
+    """What each of them brings takes time: once it is a slice, the rest wait for the next turn."""
+    clock = FakeClock()
+    scheduler, loop = scheduled("loud", clock=clock)
+    turns = []
+
+    def resumed():
+        turns[-1] += 1
+        clock.now += 2 * SLICE
+
+    for _ in range(5):
+        scheduler.next_turn(resumed)
+    while loop.soon:
+        turns.append(0)
+        loop.turn()
+    assert turns == [1, 1, 1, 1, 1]
+
+
 def test_the_quiet_namespace_runs_and_leaves_first():
     """In one turn, what a busy namespace has to do delays nothing of the others."""
     scheduler, loop = scheduled("busy", "quiet")
@@ -242,6 +261,18 @@ def test_one_huge_message_gives_others_their_turn():
     mine = [raw for name, raw in order if name == session.name]
     assert mine == [b"%d" % n for n in range(count)]
     assert order.index((other.name, b'"other"')) < 2 * AT_ONCE
+
+
+def test_what_is_malformed_counts_for_more():
+    """To say what is wrong with an object takes its time: fewer of them are answered at once."""
+    scheduler, loop = scheduled("loud")
+    session, wire = session_on(scheduler, *scheduler.namespaces)
+    session.receive(msgspec.json.encode([1] * 90))
+    assert wire.held
+    assert session.received < 90
+    loop.run()
+    assert not wire.held
+    assert session.received == 90
 
 
 def test_who_is_gone_in_the_middle_of_a_huge_message_leaves_nothing():
