@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Many a test waits; as many of them at a time as there are cores, at most 4.
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
+# Many a test waits; so there is one more of them at a time than there are cores, at most 4.
+WORKERS := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+PARALLEL := --numprocesses $(WORKERS) --dist worksteal
+BUILT := *.so broker/*.so broker/*/*.so plugins/*/*.so
 COMPILED := $(shell sed -n 's/^    "\(.*\.py\)",$$/\1/p' setup.py)
 
 .PHONY: run test stress check format bench clean
@@ -35,9 +37,10 @@ bench: $(READY)  ## measure it, side by side with its rivals
 
 $(READY): pyproject.toml setup.py $(COMPILED)
 	@$(PYTHON) -c 'import sys; sys.exit("edgestream needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=") if sys.version_info < (3, 11) else None'
+	@rm -f $(BUILT)  # also of modules that are not compiled any more: Python would prefer them
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info *.so broker/*.so broker/*/*.so plugins/*/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info $(BUILT) .pytest_cache .mypy_cache .ruff_cache .hypothesis

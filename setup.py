@@ -18,6 +18,7 @@ COMPILED = [
     "broker/engines/sqlite.py",
     "broker/envelope.py",
     "broker/fanout.py",
+    "broker/framing.py",
     "broker/ingress.py",
     "broker/lane.py",
     "broker/namespace.py",

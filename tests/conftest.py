@@ -3,17 +3,15 @@
 import asyncio
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
 import uvloop
 from hypothesis import settings
-from sites import Site, running
+from sites import Site, running, starting
 
 # How long an example takes says how busy the machine is, and nothing else.
 settings.register_profile("untimed", parent=settings.default, deadline=None)
@@ -83,9 +81,5 @@ async def site() -> AsyncIterator[Site]:
 @pytest.fixture
 async def start() -> AsyncIterator[Callable[..., Awaitable[Site]]]:
     """Starts brokers: `site = await start(limits={"max_subscriptions": 2})`."""
-    async with AsyncExitStack() as stack:
-
-        async def begin(only: Collection[str] = (), **changes: Any) -> Site:
-            return await stack.enter_async_context(running(only, **changes))
-
+    async with starting() as begin:
         yield begin

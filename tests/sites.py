@@ -1,7 +1,7 @@
 """A broker that listens, with the shipped configuration, for a test."""
 
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,3 +78,14 @@ async def running(
         yield Site(broker)
     finally:
         await broker.stop()
+
+
+@asynccontextmanager
+async def starting() -> AsyncIterator[Callable[..., Awaitable[Site]]]:
+    """Starts brokers as `running` does, which all end with the context."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(only: Collection[str] = (), **changes: Any) -> Site:
+            return await stack.enter_async_context(running(only, **changes))
+
+        yield begin

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from bench.plan import Part, Variant
-from bench.scenario import Column, Scenario, Settings
-from bench.scenarios.sessions import figures
+from bench.scenario import Scenario, Settings
+from bench.scenarios.sessions import COST, DELIVERED, GENERATOR, SYSTEM, figures
 
 WATCHERS = 1000
 RATES: Mapping[int, tuple[str, ...]] = {20: (), 50: ("edgestream", "bun")}
@@ -28,13 +30,9 @@ FAN_OUT = Scenario(
     variants=variants,
     figures=figures,
     columns=(
-        Column("tokens/s", "deliveries/s", "{:,.0f}"),
-        Column("cpu µs/token", "CPU µs/delivery", "{:.2f}", per=("bun",), spread=True),
-        Column("cpu", "CPU", "{:.0f} %"),
-        Column("p50 ms", "p50 ms", "{:.2f}"),
-        Column("p99 ms", "p99 ms", "{:.2f}"),
-        Column("max ms", "max ms"),
-        Column("generator cpu", "gen CPU", "{:.0f} %"),
-        Column("lag p99 ms", "lag p99 ms", "{:.2f}"),
+        replace(DELIVERED, heading="deliveries/s"),
+        replace(COST, heading="CPU µs/delivery", per=("bun",), versus=False),
+        *SYSTEM,
+        *GENERATOR,
     ),
 )

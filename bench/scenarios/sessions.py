@@ -9,8 +9,17 @@ COUNT = 800
 EACH = 20
 """Sessions of one publisher, where publishes travel in arrays."""
 
-SHAPES = ("edgestream", "naive", "bun", "fastapi")
+ONE, ARRAYS = "one per message", "arrays"
+
+ACKNOWLEDGING = ("edgestream", "naive", "bun", "fastapi")
 """The systems that acknowledge."""
+
+
+def shapes(count: int, rate: float) -> dict[str, Part]:
+    """So many sessions, of a publisher each; and of one for every few, in arrays."""
+    one = Part(sessions=count, publishers=count, rate=rate)
+    arrays = replace(one, publishers=count // EACH, batch=EACH)
+    return {ONE: one, ARRAYS: arrays}
 
 
 def variants(settings: Settings) -> list[Variant]:
@@ -18,14 +27,12 @@ def variants(settings: Settings) -> list[Variant]:
     count = COUNT // settings.scale
     found = []
     for rate in settings.rates:
-        one = Part(sessions=count, publishers=count, rate=rate)
-        arrays = Part(sessions=count, publishers=count // EACH, batch=EACH, rate=rate)
-        for part, how in ((one, "one per message"), (arrays, "arrays")):
+        for how, part in shapes(count, rate).items():
             found.append(Variant(name=f"{rate}/s, {how}", parts=(part,)))
             acks = replace(part, acks=True)
             name = f"{rate}/s, {how}, acks"
-            found.append(Variant(name=name, parts=(acks,), only=SHAPES, short=()))
-        for part, how in ((one, "one per message"), (arrays, "arrays")):
+            found.append(Variant(name=name, parts=(acks,), only=ACKNOWLEDGING, short=()))
+        for how, part in shapes(count, rate).items():
             name, rollup = f"{rate}/s, {how}", (replace(part, rollup=40),)
             merged = Variant(
                 name=f"{name}, rollupMs 40", parts=rollup, only=("edgestream",), base=name
@@ -51,25 +58,32 @@ def figures(measured: Measured) -> dict[str, float]:
     }
 
 
-COLUMNS = (
-    Column("tokens/s", "tokens/s", "{:,.0f}"),
-    Column(
-        "cpu µs/token", "CPU µs/token", "{:.2f}", per=("naive", "bun"), spread=True, versus=True
-    ),
+DELIVERED = Column("tokens/s", "tokens/s", "{:,.0f}")
+COST = Column("cpu µs/token", "CPU µs/token", "{:.2f}", spread=True, versus=True)
+SYSTEM = (
     Column("cpu", "CPU", "{:.0f} %"),
     Column("p50 ms", "p50 ms", "{:.2f}"),
     Column("p99 ms", "p99 ms", "{:.2f}"),
     Column("max ms", "max ms"),
-    Column("merged", "merged", "{:.0f} %"),
+)
+GENERATOR = (
     Column("generator cpu", "gen CPU", "{:.0f} %"),
     Column("lag p99 ms", "lag p99 ms", "{:.2f}"),
-    Column("rss MiB", "RSS MiB", "{:.0f}"),
 )
+MEMORY = Column("rss MiB", "RSS MiB", "{:.0f}")
+"""Columns of all scenarios with these figures."""
 
 SESSIONS = Scenario(
     name="sessions",
     about="800 sessions at a steady rate, each to one subscriber: what a token costs",
     variants=variants,
     figures=figures,
-    columns=COLUMNS,
+    columns=(
+        DELIVERED,
+        replace(COST, per=("naive", "bun")),
+        *SYSTEM,
+        Column("merged", "merged", "{:.0f} %"),
+        *GENERATOR,
+        MEMORY,
+    ),
 )

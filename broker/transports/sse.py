@@ -1,4 +1,4 @@
-"""Server-sent events: how they are framed, and what a reader resumes from.
+"""Server-sent events: what they say, and what a reader resumes from.
 
 An event of the broker's has no name, and the same object as its data that a WebSocket
 reader gets; other messages are named by their `op`. The `id` of each says where to go on:
@@ -11,29 +11,12 @@ from collections.abc import Sequence
 
 from msgspec import Raw
 
+from broker.framing import frame
 from broker.topics import matches
 from broker.transports.told import Told
 
 RETRY = b"retry: 1000\n\n"
 """How long an `EventSource` waits before it comes back, in ms."""
-
-
-LF, CR = 10, 13  # as numbers they are found several times faster
-
-
-def frame(data: bytes, event: str = "", id: str = "") -> bytes:
-    """One event. `data` may have line breaks of any kind: its reader sees ``\\n``."""
-    if LF in data or CR in data:
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
-    if event:
-        data = b"%b\ndata: %b" % (event.encode(), data)
-        head = b"event: "
-    else:
-        head = b"data: "
-    if id:
-        return b"id: %b\n%b%b\n\n" % (id.encode(), head, data)
-    return b"%b%b\n\n" % (head, data)
-
 
 UNKNOWN = "-"
 """A cursor of no stream."""

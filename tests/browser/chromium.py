@@ -1,17 +1,16 @@
 """Finds a Chromium, or gets one, or says how to get one; and runs it."""
 
-import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import wave
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from math import pi, sin
 from pathlib import Path
+
+from playwright.async_api import Browser, async_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 INSTALL = "apt-get install -y chromium"
@@ -60,32 +59,25 @@ def find_chromium() -> str:
     return found
 
 
-@contextmanager
-def chromium(folder: Path) -> Iterator[str]:
-    """A Chromium that runs, and ends with the context: the address at which it is driven.
+@asynccontextmanager
+async def chromium(folder: Path) -> AsyncIterator[Browser]:
+    """A Chromium that runs, and ends with the context.
 
     Args:
         folder: an empty one.
 
     Raises:
-        NoChromiumError: there is none, or it does not start.
+        NoChromiumError: there is none.
     """
-    settings, sound = folder / "settings.json", folder / "sound.wav"
+    sound = folder / "sound.wav"
     _write_tone(sound)
     flags = [*FLAGS, f"--use-file-for-fake-audio-capture={sound}"]
-    settings.write_text(json.dumps({"executablePath": find_chromium(), "args": flags}))
-    command = "playwright launch-server --browser chromium --config"
-    with subprocess.Popen(
-        [sys.executable, "-m", *command.split(), settings], stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        try:
-            address = server.stdout.readline().strip()
-            if not address.startswith("ws://"):
-                raise NoChromiumError(f"it did not start: {address}{server.stdout.read()}")
-            yield address
-        finally:
-            server.send_signal(signal.SIGINT)  # it ends its browser then
+    program = find_chromium()
+    async with (
+        async_playwright() as playwright,
+        await playwright.chromium.launch(executable_path=program, args=flags) as browser,
+    ):
+        yield browser
 
 
 def _write_tone(path: Path) -> None:

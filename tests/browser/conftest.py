@@ -1,36 +1,60 @@
 """What the browser tests share: a Chromium, and chat pages opened in it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
+from pytest_asyncio import is_async_test
+from sites import Site, starting
 
 from .backend import Backend, backend
 from .chromium import chromium
+from .looped import lasting
 
 Open = Callable[..., Awaitable[Page]]
 Work = Callable[[Any], Awaitable[Backend]]
 
 
-@pytest.fixture(scope="session")
-def driven(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of one Chromium for all tests: to start one takes longer than most of them."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as address:
-        yield address
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests here run on the loop that the Chromium is driven on."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-@pytest.fixture
-async def browser(driven: str) -> AsyncIterator[Browser]:
-    """A browser without pages; what a test opens in it is gone with the test."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.connect(driven)
+@lasting(scope="session")
+async def driven(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """One Chromium for all tests: to start one takes longer than most of them."""
+    async with chromium(tmp_path_factory.mktemp("chromium")) as browser:
         yield browser
-        await browser.close()
 
 
-@pytest.fixture
+@lasting
+async def browser(driven: Browser) -> AsyncIterator[Browser]:
+    """A browser without pages; what a test opens in it is gone with the test."""
+    yield driven
+    for context in driven.contexts:
+        await context.close()
+
+
+@lasting
+async def start() -> AsyncIterator[Callable[..., Awaitable[Site]]]:
+    """Starts brokers: `site = await start(limits={"max_subscriptions": 2})`."""
+    async with starting() as begin:
+        yield begin
+
+
+@lasting
+async def site(start: Callable[..., Awaitable[Site]]) -> Site:
+    """A broker with the shipped configuration, on a free port."""
+    return await start()
+
+
+@lasting
 async def open_chat(browser: Browser) -> AsyncIterator[Open]:
     """Opens a chat page at an address and waits until it is live.
 
@@ -56,7 +80,7 @@ async def open_chat(browser: Browser) -> AsyncIterator[Open]:
     assert mistakes == []
 
 
-@pytest.fixture
+@lasting
 async def work() -> AsyncIterator[Work]:
     """Starts backends that take questions, at a broker of the test's own."""
     async with AsyncExitStack() as stack:
@@ -69,13 +93,13 @@ async def work() -> AsyncIterator[Work]:
         yield begin
 
 
-@pytest.fixture
+@lasting
 async def agent(site: Any, work: Work) -> Backend:
     """A backend that takes questions."""
     return await work(site)
 
 
-@pytest.fixture
+@lasting
 async def page(site: Any, open_chat: Open) -> Page:
     """A chat page in a session of its own."""
     return await open_chat(site.url)

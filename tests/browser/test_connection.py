@@ -8,6 +8,7 @@ from playwright.async_api import expect
 
 from .backend import Turn
 from .link import Link
+from .looped import lasting
 from .test_widget import ask, state
 
 pytestmark = pytest.mark.browser
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.browser
 COUNTDOWN = re.compile(r"^Reconnecting in \d+ s$")
 
 
-@pytest.fixture
+@lasting
 async def link(site):
     link = Link(site.url)
     await link.restore()

@@ -4,6 +4,7 @@ import pytest
 from playwright.async_api import expect
 
 from .backend import Turn
+from .looped import lasting
 from .test_widget import ask, state
 
 pytestmark = pytest.mark.browser
@@ -11,13 +12,13 @@ pytestmark = pytest.mark.browser
 IMPATIENT = {"agent.chat": {"options": {"grace": 0.05}}}
 
 
-@pytest.fixture
+@lasting
 async def site(start):
     """A broker that does not wait long for agents."""
     return await start(namespaces=IMPATIENT)
 
 
-@pytest.fixture
+@lasting
 async def turn(agent, page):
     """A turn that has begun to write, and has a tool at work."""
     await ask(page, "What is the weather?")

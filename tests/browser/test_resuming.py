@@ -10,6 +10,7 @@ from playwright.async_api import expect
 
 from .backend import Turn
 from .link import Link
+from .looped import lasting
 from .test_widget import ask, state
 
 pytestmark = pytest.mark.browser
@@ -47,7 +48,7 @@ async def told(page) -> str:
     return await page.locator("#rows").inner_text()
 
 
-@pytest.fixture
+@lasting
 async def link(site):
     link = Link(site.url)
     await link.restore()

@@ -4,12 +4,13 @@ import pytest
 from playwright.async_api import expect
 
 from .backend import Turn
+from .looped import lasting
 from .test_widget import ask, state
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
+@lasting
 async def turn(agent, page):
     """A turn that has begun to write."""
     await ask(page, "Tell me a lot.")

@@ -16,6 +16,7 @@ from plugins.agent.failure import TurnFailed
 from plugins.agent.worker import Worker
 
 from .chromium import TONE_HZ
+from .looped import lasting
 
 pytestmark = pytest.mark.browser
 
@@ -60,13 +61,13 @@ async def listening(site):
         await task
 
 
-@pytest.fixture
+@lasting
 async def site(start):
     """A broker that does not wait long for a worker."""
     return await start(namespaces={"agent.chat": {"options": {"worker_wait": 0.1}}})
 
 
-@pytest.fixture
+@lasting
 async def ear(site):
     async with listening(site) as it:
         yield it

@@ -4,6 +4,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from .backend import Turn
+from .looped import lasting
 
 pytestmark = pytest.mark.browser
 
@@ -19,7 +20,7 @@ async def state(page: Page, state: str, turn: str = "turn-1") -> None:
     await expect(page.locator(f'[data-id="{turn}"]')).to_have_attribute("data-state", state)
 
 
-@pytest.fixture
+@lasting
 async def turn(agent, page):
     """A turn that has started, for a question that was asked on the page."""
     await ask(page, "What is the weather?")

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import structlog
+from system.processes import listening
 
 from broker import cli
 from broker.client import connect
@@ -301,12 +302,10 @@ async def test_subscribe_to_what_is_not_there(site: Any) -> None:
 
 async def test_serve_until_stopped(unused_tcp_port: int) -> None:
     """--port overrides the configuration; SIGTERM ends it with 0."""
-    async with started("serve", "--port", str(unused_tcp_port)) as process:
-        async with connect(
-            f"ws://127.0.0.1:{unused_tcp_port}/ws",
-            wait=True,
-            sleep=lambda seconds: asyncio.sleep(0.01),
-        ) as client:
+    environ = {**os.environ, "EDGESTREAM_LOGGING__FORMAT": "json"}
+    async with started("serve", "--port", str(unused_tcp_port), env=environ) as process:
+        assert await listening(process) == unused_tcp_port
+        async with connect(f"ws://127.0.0.1:{unused_tcp_port}/ws") as client:
             assert client.welcome is not None
         process.send_signal(signal.SIGTERM)
         await process.communicate()

@@ -47,7 +47,7 @@ class RawSocket:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._buffer = b""
+        self._buffer = bytearray()  # of which much may come in little pieces
         self._pending: list[dict[str, Any]] = []
         self._loop = asyncio.get_running_loop()
 
@@ -72,14 +72,22 @@ class RawSocket:
     async def _exactly(self, size: int) -> bytes:
         while len(self._buffer) < size:
             await self._fill()
-        taken, self._buffer = self._buffer[:size], self._buffer[size:]
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
         return taken
+
+    async def some(self) -> bytes:
+        """What has come, or comes next."""
+        if not self._buffer:
+            await self._fill()
+        return await self._exactly(len(self._buffer))
 
     async def read_head(self) -> bytes:
         """An HTTP response's head."""
         while b"\r\n\r\n" not in self._buffer:
             await self._fill()
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        head = await self._exactly(self._buffer.index(b"\r\n\r\n"))
+        await self._exactly(4)
         return head
 
     async def read_answer(self) -> tuple[int, dict[str, str], bytes]:
@@ -95,8 +103,7 @@ class RawSocket:
             while True:
                 await self._fill()
         except (EOFError, ConnectionResetError):
-            taken, self._buffer = self._buffer, b""
-            return taken
+            return await self._exactly(len(self._buffer))
 
     async def read_frame(self) -> tuple[int, bytes]:
         """The next frame's opcode and payload."""

@@ -78,14 +78,7 @@ class Stream:
         return line
 
     async def _more(self) -> bytes:
-        taken, self.raw._buffer = self.raw._buffer, b""
-        if taken:
-            return taken
-        async with asyncio.timeout(PATIENCE):
-            data = await asyncio.get_running_loop().sock_recv(self.raw.sock, 1 << 16)
-        if not data:
-            raise EOFError
-        return data
+        return await self.raw.some()
 
     async def chunk(self) -> bytes:
         """The next chunk; b"" at the end."""

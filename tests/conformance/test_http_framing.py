@@ -242,7 +242,7 @@ async def test_a_request_that_does_not_come(site, monkeypatch):
         ended = asyncio.create_task(trickling.rest())
         while not ended.done():
             trickling.send_now(b"\r\n")
-            await asyncio.sleep(0.01)
+            await asyncio.wait([ended], timeout=0.01)
 
 
 async def test_a_body_that_does_not_come(site, monkeypatch):

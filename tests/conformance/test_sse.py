@@ -6,9 +6,10 @@ import httpx
 import pytest
 from unit.timer import Timer
 
+from broker.framing import frame
 from broker.server import STREAM_BEAT
 from broker.transports.heartbeat import Heartbeat
-from broker.transports.sse import Place, Places, frame
+from broker.transports.sse import Place, Places
 from broker.transports.told import Told
 
 from .agent import CHAT, completed, started, token

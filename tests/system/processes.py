@@ -44,7 +44,7 @@ async def serving(*words: str, module: str = "broker", **environ: str) -> AsyncI
     )
     try:
         async with asyncio.timeout(PATIENCE):
-            port = await _port(process)
+            port = await listening(process)
         rest = asyncio.create_task(process.communicate())
         yield Running(process, port, rest)
         if process.returncode is None:
@@ -58,8 +58,8 @@ async def serving(*words: str, module: str = "broker", **environ: str) -> AsyncI
             await process.wait()
 
 
-async def _port(process: Process) -> int:
-    """The port that it says it listens on."""
+async def listening(process: Process) -> int:
+    """The port that it says it listens on, once it does. It logs as JSON."""
     assert process.stderr is not None
     said = []
     async for line in process.stderr:

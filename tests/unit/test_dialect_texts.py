@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.framing import frame
 from plugins.agent.dialects import DIALECTS
-from plugins.agent.dialects.framing import frame
 from plugins.agent.messages import Token, TurnCompleted
 
 from .front_ends import encoder, read, recorded, split, tokens, written

@@ -6,7 +6,7 @@ from broker.plugin import Event, Sender
 from plugins.agent import sessions, turns
 from plugins.agent.messages import CHAT, PREFIX
 
-from .test_turns_model import SENDERS, fields
+from .turns_world import SENDERS, fields
 
 
 def test_ended_turns_are_forgotten_and_open_ones_are_not():

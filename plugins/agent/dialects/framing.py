@@ -1,29 +1,16 @@
-"""Server-sent events as bytes."""
+"""Messages as server-sent events."""
 
-import re
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-_LINE_BREAK = re.compile(rb"\r\n|\r|\n")
+from broker.framing import frame
 
 EXACT = 2**53
 """Below it, floats tell integers apart."""
 
 _encode = msgspec.json.Encoder().encode
-
-
-def frame(data: bytes, event: str = "") -> bytes:
-    """One event, named `event` where that is given.
-
-    Its lines end with LF alone. A line break in `data` begins another ``data:`` line;
-    readers join them with LF.
-    """
-    name = b"event: %b\n" % event.encode() if event else b""
-    if b"\n" in data or b"\r" in data:
-        data = _LINE_BREAK.sub(b"\ndata: ", data)
-    return b"%bdata: %b\n\n" % (name, data)
 
 
 def whole(number: float) -> float:

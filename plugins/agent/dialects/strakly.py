@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
+from broker.framing import frame
 from plugins.agent.dialects import asking
 from plugins.agent.dialects.asking import Ask, Incoming
 from plugins.agent.dialects.base import Dialect
 from plugins.agent.dialects.encoder import Encoder, Failure
-from plugins.agent.dialects.framing import frame, packed
+from plugins.agent.dialects.framing import packed
 from plugins.agent.messages import Action, Body, Suggestions, ToolCallStarted, TurnCompleted
 
 END = "[DONE]"
