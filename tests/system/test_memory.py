@@ -16,8 +16,8 @@ from broker.transports.flow import START
 
 from .processes import Running, serving
 
-READERS = 400
-SESSIONS = 40
+READERS = 1000
+SESSIONS = 100
 """How many readers, and how many sessions they share."""
 
 HISTORY = 8 << 20
@@ -26,7 +26,7 @@ PIECE = 16 << 10
 """A token's text."""
 
 TURN = 8
-TURNS = 40
+TURNS = 24
 """How many tokens a turn has, and how many turns a session."""
 
 CONNECTION = 16 << 10
