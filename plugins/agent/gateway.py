@@ -22,7 +22,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from broker.accept import preferred
 from broker.gateway import EVENT_STREAM, Call, Gateway, Hangup, Refused
 from broker.plugin import ConfigError
 from plugins.agent.answering import Answering
@@ -159,8 +158,7 @@ class ChatGateway:
 
     async def _ask(self, dialect: Dialect, request: Request, call: Call) -> Asked:
         """Ask, or find that it is being answered already."""
-        incoming = _incoming(request, await self._gateway.read_object(request))
-        ask = _acceptable(dialect.ask(incoming), incoming)
+        ask = dialect.ask(_incoming(request, await self._gateway.read_object(request)))
         question = ask.session, name_of("http", ask, ask.text)
         known, after = open_message(self._gateway.state(ask.session), question[1])
         id = known or self._new(question)
@@ -174,8 +172,7 @@ class ChatGateway:
         """Have a worker fetch what the user said, and answer it; or find that one does."""
         recording = await self._recordings.receive(self._gateway, request)
         try:
-            incoming = _incoming(request, recording.fields)
-            ask = _acceptable(dialect.hear(incoming), incoming)
+            ask = dialect.hear(_incoming(request, recording.fields))
             question = ask.session, name_of("voice", ask, recording.digest)
             known, _ = open_message(self._gateway.state(ask.session), question[1])
             id = known or self._new(question)
@@ -271,14 +268,6 @@ def _incoming(request: Request, body: Mapping[str, Any]) -> Incoming:
     path: Mapping[str, Any] = request.path_params
     accept = ",".join(request.headers.getlist("accept"))
     return Incoming(path, request.query_params, {**request.headers, "accept": accept}, body)
-
-
-def _acceptable(ask: Ask, incoming: Incoming) -> Ask:
-    """It, unless the answer would be of a kind that the request does not accept: 406."""
-    kind = STREAM if ask.stream else JSON
-    if preferred(incoming.headers.get("accept", ""), (kind,)) is None:
-        raise Refused("not_acceptable", f"accept: this is answered with {kind}")
-    return ask
 
 
 def _json(status: int, body: bytes) -> Response:

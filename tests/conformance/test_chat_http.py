@@ -83,6 +83,28 @@ async def test_one_json_answer(site, agent, http):
     await settled(site, 1)
 
 
+@pytest.mark.parametrize(
+    ("stream", "accept", "kind"),
+    [
+        ({}, "text/event-stream", "application/json"),
+        ({"stream": False}, "text/event-stream, application/json;q=0.1", "application/json"),
+        ({"stream": True}, "application/json", "text/event-stream"),
+    ],
+)
+async def test_the_guide_is_answered_as_stream_says(site, agent, http, stream, accept, kind):
+    """Or as its absence does: whatever `Accept` prefers, if it takes one of both."""
+    path, body = ASK["guide"]
+    content = {**body, **stream}
+    asked = asyncio.create_task(
+        http.post(path.partition("?")[0], json=content, headers={"Accept": accept})
+    )
+    await agent.start()
+    await agent.say("turnCompleted", completed(text="Hello"))
+    answer = await asked
+    assert answer.headers["content-type"] == kind
+    assert "Hello" in answer.text
+
+
 async def test_a_failed_turn_ends_the_stream_in_the_dialect_s_own_way(site, agent):
     """Once its head is out, only the stream can tell."""
     async with asking(site, "opshub") as response:

@@ -1,4 +1,4 @@
-"""The streaming API guide: SSE with typed data, or one JSON answer; and voice.
+"""The streaming API guide: SSE with typed data, or one JSON answer, as ``stream`` says; and voice.
 
 ``POST /api/chat?stream=…&includeTokens=…`` with ``{"message", "chatInstanceId",
 "chatModelId", "stream"?, "includeTokens"?}``. Its front end parses each chunk on its own.
@@ -204,6 +204,6 @@ def _ask(incoming: Incoming, text: str) -> Ask:
         asking.name(incoming.body, "chatInstanceId"),
         text,
         metadata={"chatModelId": asking.name(incoming.body, "chatModelId")},
-        stream=asking.flag(incoming, "stream", default=asking.wants_stream(incoming)),
+        stream=asking.flag(incoming, "stream", default=False),
         tokens=asking.flag(incoming, "includeTokens", default=True),
     )
