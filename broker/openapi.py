@@ -61,7 +61,7 @@ OWN = (
             Endpoint(
                 "post", f"/publish{server}", f"Publish one message, several, or lines{words}",
                 _ANSWER, _TAKEN, Publisher, _PUBLISHED,
-                refusals=(400, *_REFUSALS, 408, 409, 413, 415, 503), answers=_ANSWERED,
+                refusals=(400, *_REFUSALS, 408, 409, 413, 415, 429, 500, 503), answers=_ANSWERED,
             ),
             Endpoint(
                 "get", f"/events{server}", f"Subscribe, as server-sent events{words}",

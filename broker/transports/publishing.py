@@ -62,7 +62,7 @@ class Publishing:
         try:
             data = await read(request, self._entrance.most_bytes)
             if kind in LINES:
-                answers = await _publish(caller, [line for line in data.splitlines() if line])
+                answers = await _publish(caller, _lines(data))
                 lines = [JSON.encode(message) + b"\n" for message in answers]
                 return Response(b"".join(lines), media_type=kind)
             if data.lstrip()[:1] == b"[":
@@ -73,6 +73,11 @@ class Publishing:
             return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody is there to read it
         finally:
             caller.leave()
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Those that are not blank. LF alone ends one: a CR is white space of JSON."""
+    return [line for line in data.split(b"\n") if line.strip(b" \t\r")]
 
 
 async def _publish(caller: Caller, raws: Sequence[Raw | bytes]) -> list[Ack | Error]:

@@ -76,8 +76,12 @@ def check_type(request: Request, known: Sequence[str]) -> str:
     """The media type of a request's body; the first `known` where it does not say.
 
     Raises:
-        Refused: 415, it is none of those that are known.
+        Refused: 415, it is none of those that are known, or the body is encoded besides.
     """
+    for encoding in request.headers.getlist("content-encoding"):
+        if encoding.strip().lower() not in ("", "identity"):
+            why = f"content-encoding: only identity is read here, and not {encoding}"
+            raise Refused("unsupported_type", why)
     given = request.headers.getlist("content-type")
     if not given:
         return known[0]

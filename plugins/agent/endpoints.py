@@ -16,7 +16,7 @@ from plugins.agent.recordings import PATH as AUDIO
 
 STREAM = EVENT_STREAM["content-type"]
 JSON = "application/json"
-REFUSALS = (400, 401, 403, 406, 408, 413, 415, 422, 429, 502, 503, 504)
+REFUSALS = (400, 401, 403, 404, 406, 408, 413, 415, 422, 429, 500, 502, 503, 504)
 
 BEGAN = 1_700_000_000_000
 """When the turn of the examples began, in Unix ms."""

@@ -27,7 +27,7 @@ from broker.plugin import ConfigError
 from plugins.agent.answering import Answering
 from plugins.agent.asked import is_known, name_of, open_message, user_audio, user_message
 from plugins.agent.dialects import DIALECTS
-from plugins.agent.dialects.asking import Ask, Incoming, Unfit
+from plugins.agent.dialects.asking import TEXT, Ask, Incoming, Unfit
 from plugins.agent.dialects.base import Dialect
 from plugins.agent.dialects.encoder import problem
 from plugins.agent.messages import PREFIX, Cancel
@@ -127,7 +127,8 @@ class ChatGateway:
         try:
             return await self._answer(mount, asking, request)
         except Refused as error:
-            told = problem(error.code, error.message, error.retryable, error.field or None)
+            field = error.field or (TEXT if error.code == "too_large" else None)
+            told = problem(error.code, error.message, error.retryable, field)
             return _json(error.status, told)
         except Unfit as error:
             return _json(422, problem("bad_message", str(error), False, error.field))

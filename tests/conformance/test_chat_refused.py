@@ -36,15 +36,27 @@ async def test_what_does_not_fit_is_named(http, dialect):
         (406, "not_acceptable", {"json": body, "headers": {"Accept": "image/png"}}),
         (413, "too_large", {"json": {**body, "message": "x" * (1 << 20)}}),
         (415, "unsupported_type", {"content": b"x", "headers": {"Content-Type": "text/plain"}}),
+        (415, "unsupported_type", {"json": body, "headers": {"Content-Encoding": "gzip"}}),
         (403, "forbidden", {"json": body, "headers": {"Origin": "https://evil.example"}}),
     ):
         answer = await http.post(path, **sent)
         assert answer.status_code == status
         assert answer.json()["error"]["code"] == code
-        assert answer.json()["error"].get("field") == ("$" if status == 422 else None)
+        assert answer.json()["error"].get("field") == {422: "$", 413: "message"}.get(status)
     for method, gone in ("POST", f"/{dialect}/api/chat//send"), ("GET", f"/{dialect}/nope"):
         answer = await http.request(method, gone)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_text_over_its_namespace_s_limit_is_named_too(start, dialect):
+    """Though its request is small enough."""
+    site = await start(namespaces={"agent.chat": {"max_body_bytes": 1024}})
+    path, body = ASK[dialect]
+    async with httpx.AsyncClient(base_url=site.url, trust_env=False) as http:
+        answer = await http.post(path, json={**body, "message": "x" * 2000})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["field"]) == (413, "too_large", "message")
 
 
 @pytest.mark.parametrize(

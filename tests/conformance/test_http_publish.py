@@ -68,12 +68,25 @@ async def test_an_array_is_answered_one_by_one(http, reader):
 
 async def test_lines(http, reader):
     """NDJSON in, NDJSON out; a bad line is one answer."""
-    lines = b'{"topic":"workflow.x","body":1}\r\n\n{"topic":\n{"topic":"workflow.x","body":2}'
+    lines = (
+        b'{"topic":"workflow.x","body":1}\r\n\n \t\r\n{"topic":\n{"topic":\r"workflow.x","body":2}'
+    )
     answer = await http.post("/publish", content=lines, headers=NDJSON)
     assert answer.headers["content-type"].startswith("application/x-ndjson")
     answers = [msgspec.json.decode(line) for line in answer.content.splitlines()]
     assert [each["op"] for each in answers] == ["ack", "error", "ack"]
     assert [event["body"] for event in await reader.events(2)] == [1, 2]
+
+
+async def test_an_encoded_body_is_not_read(http):
+    """415, and says so; `identity` is none."""
+    for encoding, status in (("gzip", 415), ("identity, br", 415), ("Identity", 200)):
+        headers = {"Content-Encoding": encoding}
+        answer = await http.post("/publish", json=ONE, headers=headers)
+        assert answer.status_code == status
+        if status == 415:
+            assert answer.json()["code"] == "unsupported_type"
+            assert "content-encoding" in answer.json()["message"]
 
 
 async def test_more_than_a_namespace_holds_is_only_later(start):

@@ -294,6 +294,8 @@ async def test_a_form_in_capitals(site, http):
     assert answer.status_code == 200, answer.text
     async with listening(site, heard_as("hello")):
         answer = await http.post(PATH, content=b"x")  # of no type
+        assert answer.status_code == 415
+        answer = await post(http, headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 415
 
 

@@ -200,6 +200,17 @@ def test_a_turn_whose_own_end_says_that_it_failed(name, kinds):
     assert "agent_response" not in ended
 
 
+def test_octopus_tells_the_counts_of_an_end_that_failed():
+    """As of any other: what the agent says itself."""
+    ends = [
+        encoder("octopus").event(completed(TEXT, reason))
+        for reason in ("stop", "cancelled", "error")
+    ]
+    counts = {"turn_id": "t-1", "total_tokens": 12, "elapsed_ms": 900}
+    for end in ends:
+        assert read("octopus", [end]).events[-1] == ("turn_end", counts)
+
+
 @pytest.mark.parametrize("name", ["guide", "strakly"])
 def test_a_json_answer_of_a_turn_that_says_that_it_failed(name):
     """It is 502, and no answer."""
@@ -336,7 +347,13 @@ def test_a_json_answer(name, changes, expected):
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [("turn_stalled", 504), ("shutting_down", 503), ("slow_consumer", 503), ("internal", 502)],
+    [
+        ("turn_stalled", 504),
+        ("shutting_down", 503),
+        ("slow_consumer", 503),
+        ("no_worker", 503),
+        ("internal", 502),
+    ],
 )
 def test_the_status_of_what_ends_an_answer(code, status):
     """503 is the broker's own, and 504 took too long."""

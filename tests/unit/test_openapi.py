@@ -4,6 +4,8 @@ import json
 
 import httpx
 import pytest
+from conformance.agent import CHAT
+from conformance.chat import working
 from jsonschema import Draft202012Validator, ValidationError
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -153,3 +155,21 @@ async def test_refusals_are_as_described(told, site):
         described = told["paths"]["/voice/{name}"]["get"]["responses"]["404"]
         schema = described["content"]["application/json"]["schema"]
         checker(told, schema).validate(answer.json())
+
+
+async def test_every_refusal_that_may_come_is_described(told, site):
+    """Also those that take a while to come about."""
+    for path, methods in told["paths"].items():
+        if "post" in methods:
+            assert {"404", "429", "500"} <= methods["post"]["responses"].keys(), path
+    refused = {"topic": CHAT + "userMessage", "body": {"sessionId": "s", "text": "Hi"}}
+    async with (
+        working(site),
+        httpx.AsyncClient(base_url=site.url, trust_env=False) as http,
+    ):
+        asked = [{**refused, "body": {**refused["body"], "messageId": str(i)}} for i in range(101)]
+        assert (await http.post("/publish", json=asked[:100])).status_code == 200
+        answer = await http.post("/publish", json=asked[100])
+    assert answer.status_code == 429
+    described = told["paths"]["/publish"]["post"]["responses"]["429"]["content"]
+    checker(told, described["application/json"]["schema"]).validate(answer.json())

@@ -11,6 +11,9 @@ from broker.accept import preferred
 MAX_NAME = 255
 """Of a session's name, in characters and in bytes."""
 
+TEXT = "message"
+"""What every front end calls the text; whatever else it posts is short."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -62,7 +65,7 @@ class Ask:
     tokens: bool = True
 
 
-def text(body: Mapping[str, Any], field: str = "message") -> str:
+def text(body: Mapping[str, Any], field: str = TEXT) -> str:
     """What the user says; it says something."""
     value = _string(body, field)
     if not value.strip():

@@ -52,7 +52,8 @@ class Encoder(ABC):
         self._said = self._at = 0  # characters of text: written; before the next token event
         self._tokens = 0
         self._heard = 0  # of the latest event, in Unix ms
-        self._begun = self._completed_once = False
+        self._begun = False
+        self._completion: TurnCompleted | None = None
         self._calls: dict[str, Event] = {}  # the toolCallStarted of those that are open, by id
         self._again: set[str] | None = None  # while the turn is told again: its open tool calls
 
@@ -157,9 +158,9 @@ class Encoder(ABC):
         return self._other(body, event.time)
 
     def _complete(self, body: TurnCompleted, time: int) -> bytes:
-        if self._completed_once:
+        if self._completion is not None:
             return b""
-        self._completed_once = True
+        self._completion = body
         rest = self._piece(_rest(self.text, body.fullText), time)
         if body.finishReason == "error":
             return rest + self.failed(*BROKEN_OFF)
@@ -189,7 +190,7 @@ class Encoder(ABC):
 
 STATUS = {
     "turn_stalled": 504, "agent_unresponsive": 504, "timeout": 504,
-    "shutting_down": 503, "slow_consumer": 503, "voice_unavailable": 501,
+    "no_worker": 503, "shutting_down": 503, "slow_consumer": 503, "voice_unavailable": 501,
 }  # fmt: skip
 """The HTTP status of codes of errors; others that end a turn are 502."""
 

@@ -43,7 +43,7 @@ class Text(Struct):
 
 
 class TurnEnd(Struct):
-    """Of a turn that failed: the tokens and the time until what was heard of it last."""
+    """Of a turn whose end does not say it: the tokens and the time until what was heard last."""
 
     turn_id: str
     total_tokens: int
@@ -99,6 +99,8 @@ class OctopusEncoder(Encoder):
         return _told(TurnEnd(body.turnId, total, round(body.durationMs)))
 
     def _failed(self, failure: Failure) -> bytes:
+        if self._completion is not None:
+            return self._completed(self._completion, self._heard)
         began = self._heard if self._began is None else self._began
         return _told(TurnEnd(self._turn, self._tokens, self._heard - began))
 
