@@ -30,7 +30,7 @@ class VoiceOptions(Struct, frozen=True, forbid_unknown_fields=True):
         keep: for how long it is kept at most, in seconds, whatever becomes of its turn.
         understanding: for how long a worker that has fetched it may take to start its turn, in
             seconds, beyond the start limit of a message.
-        max_recordings: how many may be kept, or on their way, at a time.
+        max_recordings: how many may be kept at a time, and how many more be on their way.
     """
 
     max_bytes: Annotated[int, Meta(ge=1, le=1 << 30)] = 10 << 20

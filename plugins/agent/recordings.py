@@ -119,12 +119,12 @@ class Recordings:
         """The recording of a request: a multipart form, with a file `audio`.
 
         Raises:
-            Refused: 408, 413, 415, 422, 429.
+            Refused: 408, 413, 415, 422; 429, too many are on their way.
             Hangup: it has not come to its end.
         """
         gateway.check_body(request, FORM, self._options.max_bytes + FRAMING_BYTES, FIELD)
-        if len(self._kept) + self._coming >= self._options.max_recordings:
-            raise Refused("rate_limited", "too many recordings are kept for their workers")
+        if self._coming >= self._options.max_recordings:
+            raise Refused("rate_limited", "too many recordings are on their way")
         self._coming += 1
         try:
             async with asyncio.timeout(self._options.upload):
@@ -137,11 +137,18 @@ class Recordings:
 
     def keep(self, recording: Recording, message: Name) -> str:
         """Keep a recording for the worker of its message. Returns its address: a path on this
-        port. Of a message that has one, this is the same: it is let go."""
+        port. Of a message that has one, this is the same: it is let go.
+
+        Raises:
+            Refused: 429, too many are kept; it is let go.
+        """
         known = self._addresses.get(message)
         if known is not None:
             recording.file.file.close()
             return PATH.format(name=known)
+        if len(self._kept) >= self._options.max_recordings:
+            recording.file.file.close()
+            raise Refused("rate_limited", "too many recordings are kept for their workers")
         name = secrets.token_urlsafe(24)
         timer = asyncio.get_running_loop().call_later(self._options.keep, self.drop, message)
         self._kept[name] = _Kept(recording, message, timer)

@@ -244,28 +244,56 @@ async def test_what_cannot_be_had_is_refused(start):
 
 
 async def test_recordings_are_bounded_and_leave_nothing(start, tmp_path, monkeypatch):
-    """No file has a name, one that nobody fetches is let go, and too many are refused."""
-    site = await start(**options(voice={"max_recordings": 1, "keep": 0.2}))
+    """No file has a name, and too many are refused; but not the same one again, of which
+    nothing more is kept."""
+    site = await start(**options(voice={"max_recordings": 1}))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     kept = asyncio.Event()
     over = asyncio.Event()
-    found = []
 
     async def hear(audio: Audio) -> str:
         kept.set()
         await over.wait()
-        found.append(await http.get(audio.url))
-        return "late"
+        return "hello"
 
     async with asking(site) as http, listening(site, hear):
         first = asyncio.create_task(post(http))
         await kept.wait()
         assert list(tmp_path.iterdir()) == []
-        assert (await post(http)).status_code == 429
-        await let_go(http)
+        assert (await post(http, sound=LOUD + b"more")).status_code == 429
+        again = asyncio.create_task(post(http))
+        live = site.broker.shared.sessions.live
+        await until(
+            lambda: again.done() or sum(len(s.reader) for s in live if s.server is None) == 2
+        )
         over.set()
-        await first
-    assert [answer.status_code for answer in found] == [404]
+        for asked in (first, again):
+            assert "You said: hello" in (await asked).text
+
+
+async def test_one_that_nobody_fetches_is_let_go(start):
+    """When it is too old; its turn goes on."""
+    site = await start(**options(voice={"keep": SOON}))
+
+    async def hear(audio: Audio) -> str:
+        while (await http.head(audio.url)).status_code == 200:
+            pass
+        return "late"
+
+    async with asking(site) as http, listening(site, hear):
+        assert "You said: late" in (await post(http)).text
+
+
+async def test_recordings_on_their_way_are_bounded(start):
+    """However few are kept."""
+    site = await start(**options(voice={"max_recordings": 1}))
+    async with asking(site) as http, rawsocket.dial(site.address) as raw:
+        kind = "Content-Type: multipart/form-data; boundary=b"
+        lines = [f"POST {PATH} HTTP/1.1", "Host: x", kind, "Content-Length: 9", "", "--b\r\n"]
+        await raw.send("\r\n".join(lines).encode())
+        while (await post(http, sound=b"")).status_code == 422:
+            pass
+        assert (await post(http, sound=b"")).status_code == 429
 
 
 KINDS = ["audio/wav\x01", "audio/\N{SNOWMAN}", "a" * 300, "wav", "text/html", "image/svg+xml"]
@@ -309,12 +337,6 @@ async def test_what_is_said_to_be_too_large_is_not_awaited(site, expect):
             + b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
         )
         assert (await raw.read_head()).startswith(b"HTTP/1.1 413")
-
-
-async def let_go(http):
-    """Wait until there is room for another recording, without leaving one."""
-    while (await post(http, sound=b"")).status_code == 429:
-        pass
 
 
 async def test_a_worker_without_ears_is_given_none(site, http):
