@@ -83,9 +83,7 @@ class Groups:
 
     def attended(self, topic: str, key: str) -> bool:
         """Whether there is a member that would be given such an event now."""
-        if self._held.full:
-            return False
-        return any(group.attends(topic, key) for group in self._groups.values())
+        return not self._held.full and any(g.attends(topic, key) for g in self._groups.values())
 
     def restore(self) -> None:
         """After a restart: what is untaken is for whoever comes."""
@@ -116,6 +114,7 @@ class Groups:
         if place.older is not None:
             for job in [job for job in place.older.jobs() if place.may_have(job)]:
                 place.older.drop(job)
+                self._held.tell(job, again=True)
                 place.put(job)
         group.refill(place)
         for job in [job for job in self._orphans.backlog if place.may_have(job)]:
@@ -232,7 +231,7 @@ class Groups:
         if group is not None:
             job.group = group
             if job.held:
-                self._held.begin(job)
+                self._held.pass_on(job)
             group.give(job, self._held.favourite(job) if job.held else None, self._load)
         elif job.held and self._held.is_alone(job):
             job.group = self._orphans

@@ -51,11 +51,23 @@ class Held:
         self._jobs.setdefault(event.key, []).append(job)
         self._bytes += len(event.raw)
         self.begin(job)
+        self.tell(job, again=False)
         return job
 
     def begin(self, job: Job) -> None:
         """Its time begins, or begins anew."""
         self._limits.add(job)
+
+    def pass_on(self, job: Job) -> None:
+        """Another is to have it, and its time begins anew."""
+        self.begin(job)
+        self.tell(job, again=True)
+
+    def tell(self, job: Job, *, again: bool) -> None:
+        """Let the plugin know that a job is given to somebody, before they have it."""
+        if job.held:
+            state = self._streams[job.event.key].committed
+            self._plugin.given(state, job.event, again=again)
 
     def settle(self, key: str) -> None:
         """Close the jobs of a stream that are taken up, or given up, by now."""

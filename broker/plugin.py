@@ -243,6 +243,10 @@ class Plugin(Generic[State]):
         """How much a worker has to do, beside what it was given and has not taken up."""
         return 0
 
+    def given(self, state: State, event: Event, *, again: bool) -> None:
+        """An event of work is for a worker of one more group; or, `again`, for another than had
+        it, who was lost with it or did not take it up in time, or for the same that was away."""
+
     def is_at_work(self, state: State, event: Event) -> bool:
         """Whether whoever was given an event of work is known to be about to take it up: it is
         left to them for as long again as they had."""

@@ -24,7 +24,7 @@ class Audio(Struct, frozen=True):
     Attributes:
         content_type: of the recording, such as ``audio/webm``.
         size: its bytes.
-        url: where it is, until its turn has ended.
+        url: where it is until it was fetched once, whole, or its turn has ended.
         agent_id: the agent that it is for, where it says so.
     """
 
@@ -51,7 +51,7 @@ class Audio(Struct, frozen=True):
         )
 
     async def read(self, tls: ssl.SSLContext | None = None) -> bytes:
-        """The recording.
+        """The recording. It can be read once, unless that fails.
 
         Args:
             tls: for ``https``, when the default context will not do.

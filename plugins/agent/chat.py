@@ -161,6 +161,12 @@ class ChatPlugin(Plugin[sessions.Session]):
         """Its open turns."""
         return self._presence.load(worker)
 
+    def given(self, state: sessions.Session, event: Event, *, again: bool) -> None:
+        """Speech can be fetched by each that it is given to."""
+        id = questions.name(state, event)
+        if id is not None:
+            self._recordings.give((event.key, id), again=again)
+
     def is_at_work(self, state: sessions.Session, event: Event) -> bool:
         """Speech takes a while to be understood: who has fetched it is there."""
         id = questions.name(state, event)

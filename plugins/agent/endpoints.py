@@ -60,7 +60,12 @@ def endpoints(dialects: Iterable[tuple[Dialect, str]]) -> Iterable[Endpoint]:
                 Problem, answers=_answers(dialect, aloud=True),
             )  # fmt: skip
     yield Endpoint(
-        "get", AUDIO, "Fetch what a user said", {"audio/*": str}, refusals=(404,), refusal=Problem
+        "get",
+        AUDIO,
+        "Fetch what a user said, once",
+        {"audio/*": str},
+        refusals=(404,),
+        refusal=Problem,
     )
 
 

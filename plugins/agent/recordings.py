@@ -2,8 +2,9 @@
 
 A recording is a file without a name, so nothing of it stays behind, even of a process that is
 killed. Who knows its address has it: the address is random, and stands in the `userAudio` event,
-for the worker and for whoever else may read its session. A second worker finds it there, too,
-when the first one was lost with it.
+for the worker and for whoever else may read its session. It can be fetched once, whole, for each
+time that its message is given to a worker: so a second one finds it there, too, when the first one
+was lost with it, and nobody does behind them.
 """
 
 import asyncio
@@ -73,9 +74,26 @@ class _Kept:
         self.message = message
         self.fetched: float | None = None
         self._timer = timer
+        self._left = 0  # times that it may be fetched
+        self._groups = 0  # that were given its message
+        self._given_again = 0
         self._readers = 0
         self._over = False
         self._place = asyncio.Lock()  # readers share the file's
+
+    @property
+    def there(self) -> bool:
+        """Whether it can be fetched."""
+        return self._left > 0
+
+    def give(self, *, again: bool) -> None:
+        """See `Recordings.give`. What the one before did not fetch is not there besides."""
+        if again:
+            self._given_again += 1
+            self._left = min(self._left, self._groups - 1)
+        else:
+            self._groups += 1
+        self._left += 1
 
     def let_go(self) -> None:
         """It is not to be had any more, but for those who read it now."""
@@ -85,6 +103,7 @@ class _Kept:
 
     async def read(self) -> AsyncIterator[bytes]:
         file, size, at = self.recording.file, self.recording.size, 0
+        given_again = self._given_again
         self._readers += 1
         try:
             while at < size:
@@ -93,6 +112,8 @@ class _Kept:
                     part = await file.read(min(CHUNK, size - at))
                 at += len(part)
                 yield part
+            if given_again == self._given_again:  # or another needs it, who may be in the middle
+                self._left = max(0, self._left - 1)
         finally:
             self._readers -= 1
             self._close()
@@ -155,6 +176,13 @@ class Recordings:
         self._addresses[message] = name
         return PATH.format(name=name)
 
+    def give(self, message: Name, *, again: bool) -> None:
+        """A message was given to a worker, of one more group or (`again`) instead of another:
+        its recording, if it has one, can be fetched by this one, too."""
+        name = self._addresses.get(message)
+        if name is not None:
+            self._kept[name].give(again=again)
+
     def drop(self, message: Name) -> None:
         """Let go of a message's recording, if there is one."""
         name = self._addresses.pop(message, None)
@@ -177,8 +205,8 @@ class Recordings:
     async def fetch(self, request: Request) -> Response:
         """The route by which its worker has it."""
         kept = self._kept.get(request.path_params["name"])
-        if kept is None:
-            why = problem("no_recording", "there is none here, or not any more", False)
+        if kept is None or not kept.there:
+            why = problem("no_recording", "there is none here, or it was fetched", False)
             return Response(why, 404, media_type="application/json")
         recording = kept.recording
         headers = {

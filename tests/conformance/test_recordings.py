@@ -2,47 +2,113 @@
 
 import asyncio
 
+import pytest
+
 from plugins.agent.audio import Audio
 from plugins.agent.client import connect
+from plugins.agent.failure import TurnFailed
 from plugins.agent.recordings import Name, Recordings
 
-from .test_voice import LOUD, SOON, asking, heard_as, http, listening, options, post
+from .client import connect as connect_peer
+from .sse import stream
+from .test_voice import LOUD, SOON, asking, http, listening, options, post
 
 __all__ = ["http"]
 
 
-async def test_a_recording_is_there_until_it_is_answered(site, http):
-    """Also for a second worker, and whoever asks what it is takes nothing."""
+async def test_a_recording_is_fetched_once(site, http):
+    """Whole: whoever asks what it is, or breaks off, takes nothing."""
+    whole = LOUD * 90  # more than what is under way in sockets
     found = []
 
     async def hear(audio: Audio) -> str:
-        found.append(await http.head(audio.url))
-        found.extend(await asyncio.gather(*(http.get(audio.url) for _ in range(3))))
+        path = audio.url.removeprefix(site.url)
+        async with stream(site.address, path, receive_buffer=4096) as broken_off:
+            assert broken_off.status == 200
+        tries = ("HEAD", "GET", "GET", "HEAD")
+        found.extend([await http.request(method, audio.url) for method in tries])
         return "hello"
 
     async with listening(site, hear):
-        assert (await post(http)).status_code == 200
-    assert [answer.status_code for answer in found] == [200] * 4
-    assert [answer.content for answer in found] == [b"", LOUD, LOUD, LOUD]
-    for answer in found:
+        assert "You said: hello" in (await post(http, sound=whole)).text
+    assert [answer.status_code for answer in found] == [200, 200, 404, 404]
+    assert [answer.content for answer in found[:2]] == [b"", whole]
+    assert found[2].json()["error"]["code"] == "no_recording"
+    for answer in found[:2]:
         assert answer.headers["content-type"] == "audio/webm"
-        assert answer.headers["content-length"] == str(len(LOUD))
+        assert answer.headers["content-length"] == str(len(whole))
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["content-disposition"] == "attachment"
 
 
-async def test_a_recording_that_has_lost_its_worker(site, http):
-    """The next worker has it as the first one did."""
+@pytest.mark.parametrize("fetched", [True, False])
+async def test_a_recording_that_has_lost_its_worker(site, http, fetched):
+    """The next worker has it as the first one did, and once."""
     async with (
         connect(site.ws) as lost,
         lost.subscribe("agent.chat.userAudio", group="workers") as queue,
     ):
         asked = asyncio.create_task(post(http))
         first = Audio.of((await anext(queue)).body, site.ws)
-        assert await first.read() == LOUD
-    async with listening(site, heard_as("hello")):
+        if fetched:
+            assert await first.read() == LOUD
+            with pytest.raises(TurnFailed) as raised:
+                await first.read()
+            assert raised.value.code == "audio_lost"
+    left = []
+
+    async def hear(audio: Audio) -> str:
+        assert await audio.read() == LOUD
+        left.append((await http.head(audio.url)).status_code)
+        return "hello"
+
+    async with listening(site, hear):
         answer = await asked
     assert "You said: hello" in answer.text
+    assert left == [404]
+
+
+async def test_a_worker_that_comes_back_is_given_the_recording_again(site, http):
+    """It may have lost what it had, with its connection."""
+    asked = None
+    for _ in range(2):
+        async with connect_peer(f"{site.ws}?client=0123456789abcdef") as peer:
+            await peer.subscribe("agent.chat.userAudio", group="workers")
+            if asked is None:
+                asked = asyncio.create_task(post(http))
+            url = (await peer.get("event"))["body"]["url"]
+            assert [(await http.get(url)).status_code for _ in range(2)] == [200, 404]
+            peer.socket.transport.abort()
+    asked.cancel()
+
+
+async def test_one_who_was_given_up_takes_nothing(site, http):
+    """In the middle of its fetch: the message is another worker's, who has not begun."""
+    topic = "agent.chat.userAudio"
+    async with connect_peer(site.ws) as next_one:
+        async with connect_peer(site.ws) as lost:
+            await lost.subscribe(topic, group="workers")
+            asked = asyncio.create_task(post(http, sound=LOUD * 90))
+            url = (await lost.get("event"))["body"]["url"]
+            slow = await http.send(http.build_request("GET", url), stream=True)
+        await next_one.subscribe(topic, group="workers")
+        assert (await next_one.get("event"))["body"]["url"] == url
+        assert len(await slow.aread()) == len(LOUD) * 90
+        assert [(await http.get(url)).status_code for _ in range(2)] == [200, 404]
+    asked.cancel()
+
+
+async def test_each_group_s_worker_has_the_recording(site, http):
+    """One of another group takes it from nobody."""
+    async with connect_peer(site.ws) as one, connect_peer(site.ws) as other:
+        await one.subscribe("agent.chat.userAudio", group="one")
+        await other.subscribe("agent.chat.userAudio", group="other")
+        asked = asyncio.create_task(post(http))
+        for peer in (one, other):
+            url = (await peer.get("event"))["body"]["url"]
+            assert (await http.get(url)).content == LOUD
+        assert (await http.get(url)).status_code == 404
+    asked.cancel()
 
 
 async def test_what_is_given_up_is_let_go(start):
