@@ -99,6 +99,23 @@ def test_a_turn_that_begins_behind_its_owners_end_has_a_grace_too(before):
     assert chat.told()[-1] == ("error", "publisher_lost")
 
 
+def test_an_owner_is_lost_behind_what_it_has_said():
+    """However long that waits to be handled: none of it is refused."""
+    chat = Chat()
+    owner = chat.connect("c1")
+    chat.say(owner, START)
+    for index in range(100):
+        chat.target.enqueue(owner.ingress, token(index, index + 1))
+    chat.leases.leave(owner, owner.ingress)
+    chat.timers.pass_(60)
+    chat.target.run(float("inf"))
+    chat.timers.pass_(9.9)
+    assert chat.told()[-1] == ("token", "99 ")
+    assert not owner.errors
+    chat.timers.pass_(0.2)
+    assert chat.told()[-1] == ("error", "publisher_lost")
+
+
 def test_a_turn_whose_end_could_not_be_stored_waits_for_its_owner():
     """Though it had nothing open when it left: it has a grace period to come back and repeat."""
     chat = Chat(LateEngine())
