@@ -40,6 +40,7 @@ $(READY): pyproject.toml setup.py $(COMPILED)
 	@rm -f $(BUILT)  # also of modules that are not compiled any more: Python would prefer them
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@ls broker/*.so >/dev/null 2>&1 || echo 'edgestream runs as plain Python, at about half its speed: it was not compiled, for want of a C compiler or of the headers of Python' >&2
 	@touch $(READY)
 
 clean:

@@ -10,13 +10,14 @@ from msgspec import Raw, Struct
 from broker import __version__
 from broker.codec import JSON as CODEC
 from broker.config import Config
+from broker.framing import frame
 from broker.gateway import EVENT_STREAM, Endpoint, Named
 from broker.messages import Ack, Dropped, Error, EventMessage, Goodbye, Replayed, Subscribed
 from broker.plugin import Plugin
 from broker.schemas import Document, schemas
 from broker.transports.events import Query
 from broker.transports.publishing import LINES, Envelope, Publisher
-from broker.transports.sse import RETRY, frame
+from broker.transports.sse import RETRY
 
 STREAM = EVENT_STREAM["content-type"]
 JSON = "application/json"
