@@ -69,9 +69,10 @@ class Ingress:
         held: it is not read from.
         turns: how many turns what waits has had.
         heavy: what waited the last time had more than one.
+        parting: its connection is gone: to be called once all of it is handled.
     """
 
-    __slots__ = ("heavy", "held", "publisher", "queue", "receipts", "turns")
+    __slots__ = ("heavy", "held", "parting", "publisher", "queue", "receipts", "turns")
 
     def __init__(self, publisher: Publisher) -> None:
         self.publisher = publisher
@@ -80,6 +81,13 @@ class Ingress:
         self.held = False
         self.turns = 0
         self.heavy = False
+        self.parting: Callable[[], None] | None = None
+
+    def part(self) -> None:
+        """All of it is handled."""
+        parting, self.parting = self.parting, None
+        if parting is not None:
+            parting()
 
 
 class Intake:

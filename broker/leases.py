@@ -15,6 +15,7 @@ from broker.codec import Codec
 from broker.deadlines import Deadlines
 from broker.event import Event, Sender
 from broker.fanout import Fanout
+from broker.ingress import Ingress
 from broker.plugin import Plugin
 from broker.retained import Retained
 from broker.streams import Streams
@@ -89,8 +90,12 @@ class Leases:
                     self._tell(member, event)
         self.watch()
 
-    def leave(self, member: Member) -> None:
-        """It is gone."""
+    def leave(self, member: Member, ingress: Ingress | None = None) -> None:
+        """It is gone; once all that it has published here is handled, where something waits
+        in its `ingress`: nobody is given up whose words have come."""
+        if ingress is not None and ingress.queue:
+            ingress.parting = lambda: self.leave(member)
+            return
         identity = member.sender.identity
         same = self._members[identity]
         same.remove(member)

@@ -183,6 +183,8 @@ class Namespace:
                     run = [event]
                     batch.runs.append(run)
         batch.origins.append((ingress, len(ids) - before, answered))
+        if ingress.parting is not None and not ingress.queue:
+            ingress.part()
 
     def _accept(
         self, publisher: Publisher, message: Publish, now: int, expected: dict[str, int]

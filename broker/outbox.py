@@ -208,10 +208,15 @@ class Outbox:
     def flush(self) -> None:
         """Write what the socket takes: replies first, then each namespace by its weight."""
         self.dirty = False
-        outlet = self._outlet
-        room = outlet.room
-        if room <= 0 and outlet.paused:
+        room = self._outlet.room
+        if room <= 0 and self._outlet.paused:
             return
+        overfull = self._reply_size > REPLY_BYTES
+        self._write(room)
+        if overfull:
+            self.wire.release("replies")  # at last: what is read on now may overfill them again
+
+    def _write(self, room: int) -> None:
         if self.receipts:
             self._acknowledge()
         items = self._take_replies() if self._replies else []
@@ -245,8 +250,6 @@ class Outbox:
 
     def _take_replies(self) -> list[bytes]:
         replies, self._replies = self._replies, []
-        if self._reply_size > REPLY_BYTES:
-            self.wire.release("replies")
         self._reply_size = 0
         return replies
 

@@ -22,7 +22,9 @@ STRICT_BYTES = 256 << 10
 """The same for a reader that refuses merging: past it, it cannot keep up."""
 
 MOST_GATHERED = 1000
-"""How many events of one stream are gathered, at most, for one that asked for merging."""
+GATHERED_BYTES = 256 << 10
+"""How many events of one stream are gathered, at most, for one that asked for merging, and how
+many bytes of them all: past it, it keeps positions."""
 
 
 class Owner(Protocol):
@@ -57,7 +59,7 @@ class Queue:
     """
 
     __slots__ = (
-        "_gathered", "_lane", "_owner", "_pieces", "_replays", "_size", "_wishes",
+        "_gathered", "_gathered_size", "_lane", "_owner", "_pieces", "_replays", "_size", "_wishes",
         "codec", "live", "rolls", "source", "waiting", "weight",
     )  # fmt: skip
 
@@ -73,6 +75,7 @@ class Queue:
         self._pieces: list[Piece] = []
         self._size = 0
         self._gathered: dict[str, list[Event]] = {}
+        self._gathered_size = 0
         self._lane: Lane | None = None  # while it is not live
         self._replays: dict[Subscription, Replay] = {}
 
@@ -120,7 +123,8 @@ class Queue:
             return
         kept = self._gathered.setdefault(events[0].key, [])
         kept.extend(events)
-        if len(kept) > MOST_GATHERED:
+        self._gathered_size += _size(events)
+        if len(kept) > MOST_GATHERED or self._gathered_size > GATHERED_BYTES:
             self._hold_positions()
 
     def gathers(self, key: str) -> bool:
@@ -128,7 +132,9 @@ class Queue:
 
     def gathered(self, key: str) -> Sequence[Event]:
         """The events kept of a stream; none if they have become positions."""
-        return self._gathered.pop(key, ())
+        events = self._gathered.pop(key, ())
+        self._gathered_size -= _size(events)
+        return events
 
     # ------------------------------------------------------------- subscriptions
 
@@ -162,7 +168,7 @@ class Queue:
         for replay in self._replays.values():
             replay.close(self.source)
         self._replays.clear()
-        self._pieces, self._size, self._gathered = [], 0, {}
+        self._forget_events()
         self._lane = None
         self.live = True
 
@@ -241,6 +247,10 @@ class Queue:
             self.waiting = True
             self._owner.wake(self)
 
+    def _forget_events(self) -> None:
+        self._pieces, self._size = [], 0
+        self._gathered, self._gathered_size = {}, 0
+
     # ------------------------------------------------------------- falling behind
 
     @property
@@ -265,6 +275,10 @@ class Queue:
                 self._lane.note(piece.events)
             for events in self._gathered.values():
                 self._lane.note(events)
-            self._pieces, self._size, self._gathered = [], 0, {}
+            self._forget_events()
             if self._lane:  # there may have been gathered events alone
                 self._wake()
+
+
+def _size(events: Sequence[Event]) -> int:
+    return sum([len(event.raw) for event in events])

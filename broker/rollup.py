@@ -20,6 +20,9 @@ from broker.lane import Source
 
 log = structlog.get_logger(__name__)
 
+MOST_BODIES = 4 << 20
+"""How much is kept decoded meanwhile, as bytes of what was decoded; the rest is decoded again."""
+
 SPREAD = 8
 """Windows that close within this part of their length are closed together."""
 
@@ -54,9 +57,10 @@ class _Window:
         queues: those that gather, in order.
         bodies: of the events that they have gathered, by position: they are at hand now, and
             merging would have to decode them again.
+        size: how many bytes those were.
     """
 
-    __slots__ = ("bodies", "closes", "key", "ms", "opened", "queues")
+    __slots__ = ("bodies", "closes", "key", "ms", "opened", "queues", "size")
 
     def __init__(self, key: str, ms: int, opened: int, closes: float) -> None:
         self.key = key
@@ -65,6 +69,7 @@ class _Window:
         self.closes = closes
         self.queues: dict[Gathering, None] = {}
         self.bodies: dict[int, Any] = {}
+        self.size = 0
 
 
 class Rollups:
@@ -80,6 +85,7 @@ class Rollups:
         self._source = source
         self._clock = clock
         self._call_later = call_later
+        self._size = 0  # of all bodies that are kept
         self._windows: dict[tuple[str, int], _Window] = {}
         self._due: dict[int, deque[_Window]] = {}  # by length, so in the order of closing
 
@@ -101,8 +107,19 @@ class Rollups:
         if run:
             queue.gather(run)
             window.queues[queue] = None
-            for event in run:
-                window.bodies[event.position] = event.body
+            if queue.gathers(key):
+                self._keep_bodies(window, run)
+
+    def _keep_bodies(self, window: _Window, run: Sequence[Event]) -> None:
+        bodies = window.bodies
+        if run[-1].position in bodies or self._size > MOST_BODIES:
+            return
+        size = 0
+        for event in run:
+            bodies[event.position] = event.body
+            size += len(event.raw)
+        window.size += size
+        self._size += size
 
     def _piece(self, events: Sequence[Event], codec: Codec) -> Piece:
         return Piece(self._source.encode(events, codec), len(events), events)
@@ -142,6 +159,8 @@ class Rollups:
             self._flush(window)
             window.queues = {}
             window.bodies = {}
+            self._size -= window.size
+            window.size = 0
             window.opened = 0
             window.closes = now + ms / 1000
             due.append(window)

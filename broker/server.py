@@ -1,7 +1,6 @@
 """The broker, put together from its configuration; its start, its life and its end."""
 
 import asyncio
-import gc
 import inspect
 import os
 import signal
@@ -19,6 +18,7 @@ from broker.clock import Clock, SystemClock
 from broker.engines.base import Engine
 from broker.engines.memory import MemoryEngine
 from broker.engines.sqlite import SqliteEngine
+from broker.garbage import Garbage
 from broker.loading import error_codes, load_plugins
 from broker.logs import configure
 from broker.metrics import BrokerCollector, LoopLag, exposition
@@ -115,6 +115,7 @@ class Broker:
             settings, self._clock, scheduler, heartbeat, beats, router, sessions, authenticator
         )
         self._lag = LoopLag(self._clock.seconds, loop.call_later)
+        self._garbage = Garbage(lambda: sessions.gone, self._clock.seconds, loop.call_later)
         self._http: HttpServer
         self._serving: asyncio.Task[None]
 
@@ -162,8 +163,7 @@ class Broker:
         self._lag.start()
         for namespace in self.shared.router.namespaces:
             namespace.upkeep.start()
-        gc.collect()
-        gc.freeze()
+        self._garbage.start()
         log.info(
             "listening",
             version=__version__,
@@ -195,6 +195,7 @@ class Broker:
         self._http.exit.set()
         await self._serving
         self._close_engines()
+        self._garbage.stop()
         log.info("stopped", cut_off=left)
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> None:

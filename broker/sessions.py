@@ -57,6 +57,11 @@ class Sessions:
     opened: int = 0
     _identities: dict[tuple[str | None, str, str], Connected] = field(default_factory=dict)
 
+    @property
+    def gone(self) -> int:
+        """How many of them have gone."""
+        return self.opened - len(self.live)
+
     def welcome(self, session: Connected, namespaces: Sequence[Namespace]) -> Welcome:
         """The first message to a connection that reaches these namespaces."""
         limits = self.config.limits

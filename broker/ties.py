@@ -62,7 +62,7 @@ class Ties:
     def leave(self) -> None:
         """The connection is gone."""
         for namespace in self._joined:
-            namespace.leases.leave(self._guest)
+            namespace.leases.leave(self._guest, self._ingresses.get(namespace))
         self._joined.clear()
 
     def _join(self, namespace: Namespace) -> None:

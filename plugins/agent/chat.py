@@ -50,7 +50,7 @@ class ChatPlugin(Plugin[sessions.Session]):
         self.start_limit = int(options.start_limit * 1000)
         self._mounts = mounts(options, f"namespaces.{namespace}.options.dialects")
         self._recordings = Recordings(options.voice)
-        self._presence = Presence()
+        self._presence = Presence(int(options.grace * 1000))
         self._leases = TurnLeases(options, self._presence)
 
     def body_type(self, topic: str) -> Any:

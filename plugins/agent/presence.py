@@ -11,9 +11,15 @@ class Presence:
 
     It is no part of a stream's state, which a restarted broker folds again from what is
     stored: it then knows whom a stream waits for, and nobody of them is connected yet.
+
+    Args:
+        grace: how long a stream waits for whom it depends on, in ms. Whoever has left is
+            remembered for as long, though nothing depends on it: something of it may still be
+            under way by which a stream will. After that it makes no difference when it left.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grace: int) -> None:
+        self._grace = grace
         self._connected: Counter[str] = Counter()
         self._left: dict[str, int] = {}
         self._streams: dict[str, Counter[str]] = {}
@@ -34,7 +40,6 @@ class Presence:
             self._load[identity] -= streams.pop(key, 0)
             if not streams:
                 del self._streams[identity], self._load[identity]
-                self._left.pop(identity, None)
 
     def load(self, sender: Sender) -> int:
         """In how many respects streams depend on it."""
@@ -54,16 +59,23 @@ class Presence:
         if self._connected[identity] > 0:
             return ()
         del self._connected[identity]
-        streams = tuple(self._streams.get(identity, ()))
-        if streams:
-            self._left[identity] = now
-        return streams
+        self._forget(now)
+        self._left[identity] = now
+        return tuple(self._streams.get(identity, ()))
+
+    def _forget(self, now: int) -> None:
+        """Forget those who left longer than a grace period ago: the first ones."""
+        while self._left:
+            identity = next(iter(self._left))
+            if now - self._left[identity] <= self._grace:
+                return
+            del self._left[identity]
 
     def gone_since(self, sender: Sender, started: int) -> int | None:
         """When it left, in Unix ms; None while it is connected.
 
         One that was not seen since the broker `started` counts as gone since then; so does
-        one that left, where nothing depended on it for a while.
+        one that left longer than the grace period ago: it is over for both.
         """
         identity = sender.identity
         if self._connected.get(identity):

@@ -44,7 +44,7 @@ class StatusPlugin(Plugin[LastStatus]):
     def __init__(self, namespace: str, options: StatusOptions) -> None:
         super().__init__(namespace, options)
         self._grace = int(options.grace * 1000)
-        self._presence = Presence()
+        self._presence = Presence(self._grace)
 
     def body_type(self, topic: str) -> Any:
         if topic != self.namespace:

@@ -1,5 +1,6 @@
 """Readers that do not read, publishers that do not listen: they alone pay for it."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -196,3 +197,21 @@ async def test_one_flooded_namespace_leaves_the_other_alone(start):
             await quiet.publish("workflow.a", n)
             assert (await quiet.get("event"))["body"] == n
         await flooder.publish(CHAT + "token", token(3000, last=True))
+
+
+@pytest.mark.parametrize("at_once", [1, 100])
+async def test_refusals_come_however_many_there_are(site, at_once):
+    """Far more errors than are kept for one connection: it reads them, and gets them all."""
+    count = 3000
+    async with connect(site.ws) as peer:
+        ops = [publish("nobodys.topic", {}, id=n + 1) for n in range(count)]
+
+        async def say_all():
+            for first in range(0, count, at_once):
+                await peer.send(*ops[first : first + at_once])
+
+        saying = asyncio.create_task(say_all())
+        for n in range(count):
+            assert (await peer.get("error"))["id"] == n + 1
+        await saying
+        await peer.publish(CHAT + "turnStarted", started())

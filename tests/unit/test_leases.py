@@ -13,7 +13,14 @@ from .fakes import FakePublisher, LateEngine, Timers, namespace, publish, say
 
 TURN = {"sessionId": "s", "turnId": "t", "agentId": "a"}
 START = publish("agent.chat.turnStarted", {**TURN, "messageId": "m"})
+END = publish("agent.chat.error", {
+    "sessionId": "s", "turnId": "t", "code": "x", "message": "", "retryable": True,
+})  # fmt: skip
 CANCEL = publish("agent.chat.cancel", {"sessionId": "s", "turnId": "t"})
+
+
+def begin(turn):
+    return publish("agent.chat.turnStarted", {**TURN, "turnId": turn})
 
 
 def token(index, id=0):
@@ -74,6 +81,59 @@ def test_an_owner_that_is_lost_ends_its_turn():
     chat.timers.pass_(10_000)
     assert len(chat.told()) == 4
     assert not chat.timers.waiting
+
+
+@pytest.mark.parametrize("before", [[], [START, END]], ids=["new", "after another"])
+def test_a_turn_that_begins_behind_its_owners_end_has_a_grace_too(before):
+    """What a connection had sent is handled after it is lost, where it waited in the queue."""
+    chat = Chat()
+    chat.timers.pass_(1000)
+    owner = chat.connect("c1", "secret")
+    chat.say(owner, *before)
+    chat.leases.leave(owner)
+    chat.timers.pass_(1)
+    chat.say(owner, begin("u"))
+    chat.timers.pass_(8.9)
+    assert chat.told()[-1] == ("turnStarted", None)
+    chat.timers.pass_(0.2)
+    assert chat.told()[-1] == ("error", "publisher_lost")
+
+
+def test_an_owner_is_lost_behind_what_it_has_said():
+    """However long that waits to be handled: none of it is refused."""
+    chat = Chat()
+    owner = chat.connect("c1")
+    chat.say(owner, START)
+    for index in range(100):
+        chat.target.enqueue(owner.ingress, token(index, index + 1))
+    chat.leases.leave(owner, owner.ingress)
+    chat.timers.pass_(60)
+    chat.target.run(float("inf"))
+    chat.timers.pass_(9.9)
+    assert chat.told()[-1] == ("token", "99 ")
+    assert not owner.errors
+    chat.timers.pass_(0.2)
+    assert chat.told()[-1] == ("error", "publisher_lost")
+
+
+def test_a_turn_whose_end_could_not_be_stored_waits_for_its_owner():
+    """Though it had nothing open when it left: it has a grace period to come back and repeat."""
+    chat = Chat(LateEngine())
+    engine = chat.target.engine
+    chat.timers.pass_(1000)
+    owner = chat.connect("c1", "secret")
+    chat.say(owner, START)
+    engine.commit(9)
+    chat.say(owner, END)
+    chat.leases.leave(owner)
+    engine.fail()
+    chat.timers.pass_(9.8)
+    assert not engine.waiting
+    back = chat.connect("c2", "secret")
+    chat.say(back, END)
+    engine.commit(9)
+    assert [topic for topic, _ in chat.told()] == ["turnStarted", "error"]
+    assert not back.errors
 
 
 def test_the_same_client_takes_over_by_coming_back():
@@ -198,9 +258,10 @@ def test_ended_turns_leave_nothing_behind():
             }))  # fmt: skip
         chat.leases.leave(owner)
     chat.timers.pass_(1000)
+    chat.leases.leave(chat.connect("last"))
     presence = chat.target.plugin._presence
     assert not presence._streams
-    assert not presence._left
+    assert len(presence._left) == 1
     assert not presence._connected
     assert not chat.timers.waiting
 

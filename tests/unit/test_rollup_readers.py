@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker.queue import GATHERED_BYTES
 from plugins.agent.chat import ChatPlugin
 from plugins.agent.options import ChatOptions
 
@@ -287,3 +288,17 @@ def test_every_token_once_and_in_order(steps, rollup, thinking):
             text = "".join(f"{n}" for n in range(index, index + count))
             assert message["body"]["token"].replace(" ", "") == text
     assert got == expected
+
+
+def test_what_is_gathered_is_bounded_in_bytes():
+    """Past it, a reader keeps positions: it gets all of it, merged, and not only at the end."""
+    chat = Chat()
+    reader = chat.reader(rollup=1000)
+    count = 3 * GATHERED_BYTES // 10_000
+    for session in "abc":  # each alone would be within it
+        chat.say(count // 3, session=session, size=10_000)
+    events = [message for message in reader.told() if message["topic"] == TOKEN]
+    assert len(events) > 3, "some went before the window closed"
+    chat.wait(2000)
+    events += [message for message in reader.told() if message["topic"] == TOKEN]
+    assert sum(event["body"].get("tokenCount", 1) for event in events) == 3 * (count // 3)
