@@ -38,6 +38,7 @@ class PatientConnection(HttpToolsProtocol):
     _unparsed = 0
     _expects = False
     _timer: asyncio.TimerHandle | None = None
+    _upgraded = False  # it is HTTP no more: others see to it
     _unsent = 0  # when the timer was set
     _declined = False
 
@@ -118,6 +119,7 @@ class PatientConnection(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_waiting()
+        self._upgraded = True  # before the answer is written: that may pause us, not our heir
         if self._answering():
             self.transport.abort()  # two would write to one socket
         else:
@@ -146,6 +148,8 @@ class PatientConnection(HttpToolsProtocol):
 
     def _wait(self) -> None:
         self._stop_waiting()
+        if self._upgraded:
+            return
         self._unsent = self.transport.get_write_buffer_size()
         self._timer = self.loop.call_later(HEAD_SECONDS, self._overdue)
 

@@ -1,9 +1,12 @@
 """The same protocol over TLS: large messages, readers and publishers that wait, the end."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
+
+from broker.transports.patience import PatientConnection
 
 from .agent import CHAT, started, token
 from .client import connect
@@ -151,3 +154,20 @@ async def test_who_speaks_no_tls_gets_nowhere(site, tls):
             async with connect(site.ws.replace("wss:", "ws:")):
                 pass
         await peer.publish(CHAT + "turnStarted", started())
+
+
+async def test_what_is_a_websocket_is_waited_for_no_more(site, tls, monkeypatch):
+    """The bounds of HTTP end with the upgrade, also where the answer to it fills the socket."""
+    waited = set()
+    wait = PatientConnection._wait
+
+    def noted(connection):
+        waited.add(connection)
+        wait(connection)
+
+    monkeypatch.setattr(PatientConnection, "_wait", noted)
+    async with AsyncExitStack() as stack:
+        for _ in range(20):
+            await stack.enter_async_context(connect(site.ws, **tls))
+        assert len(waited) == 20
+        assert [connection for connection in waited if connection._timer is not None] == []
