@@ -176,9 +176,10 @@ class Plugin(Generic[State]):
         """
         return ()
 
-    def essence(self, state: State) -> Iterable[Event]:
+    def essence(self, state: State, floor: int) -> Iterable[Event]:
         """What there has to be of `state` when what it was folded from is not retained any
-        more, as events that can be folded (`apply`) to it again; nothing, if it may be lost."""
+        more, as events that can be folded (`apply`) to it again; nothing, if it may be lost.
+        What came after the position `floor` is retained, and is folded behind it."""
         return self.snapshot(state)
 
     def settled(self, state: State, before: int) -> int:

@@ -71,7 +71,8 @@ class Session:
     """
 
     __slots__ = (
-        "_greeted", "_last_id", "_malformed", "_over", "_reach", "_rest", "_shared", "_ties",
+        "_going_on", "_greeted", "_last_id", "_lost", "_malformed", "_over", "_reach", "_rest",
+        "_shared", "_ties",
         "beside", "codec", "outbox", "principal", "reader", "received", "sender", "server",
     )  # fmt: skip
 
@@ -102,6 +103,8 @@ class Session:
         self._last_id = 0
         self._malformed = 0
         self._rest: Iterator[ClientMessage | Malformed] = iter(())
+        self._going_on = False
+        self._lost = False
         self._over = False
         self._ties = Ties(self, reach, self.outbox)
         shared.live.add(self)
@@ -154,6 +157,7 @@ class Session:
             left -= 1
             if left <= 0:
                 self._rest = messages
+                self._going_on = True
                 self.outbox.wire.hold("message")  # the next one comes behind this one's rest
                 self._shared.scheduler.next_turn(self._go_on)
                 return False
@@ -168,10 +172,17 @@ class Session:
             done = True
         if done:
             self._rest = iter(())
+            self._going_on = False
             self.outbox.wire.release("message")
+            if self._lost:
+                self.lost()
 
     def lost(self) -> None:
-        """The connection is gone. What it published before stays accepted."""
+        """The connection is gone. What it published before stays accepted; and of a message
+        that came whole, all of it is handled first."""
+        self._lost = True
+        if self._going_on:
+            return
         self._over = True
         self._ties.leave()
         self.reader.close()

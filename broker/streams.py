@@ -134,7 +134,9 @@ class Streams:
     def essence(self, key: str) -> Sequence[Event]:
         """What a stream's committed state cannot do without: see `Plugin.essence`."""
         stream = self._streams.get(key)
-        return () if stream is None else tuple(self._plugin.essence(stream.committed))
+        if stream is None:
+            return ()
+        return tuple(self._plugin.essence(stream.committed, self._engine.floor(key)))
 
     def forget_some(self) -> None:
         """If there are too many streams, forget the oldest ones that are at rest."""

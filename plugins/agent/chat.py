@@ -185,8 +185,8 @@ class ChatPlugin(Plugin[sessions.Session]):
     def snapshot(self, state: sessions.Session, since: int | None = None) -> Iterable[Event]:
         return sessions.snapshot(state, since)
 
-    def essence(self, state: sessions.Session) -> Iterable[Event]:
-        return sessions.essence(state)
+    def essence(self, state: sessions.Session, floor: int) -> Iterable[Event]:
+        return sessions.essence(state, floor)
 
     def settled(self, state: sessions.Session, before: int) -> int:
         return sessions.settled(state, before)

@@ -184,13 +184,15 @@ def snapshot(session: Session, since: int | None = None) -> Iterator[Event]:
         yield from end
 
 
-def essence(session: Session) -> Iterator[Event]:
-    """What waits for a turn, and the open turns, as events that can be folded to them again.
+def essence(session: Session, floor: int) -> Iterator[Event]:
+    """What waits for a turn, and the turns that are open, or of which after the position `floor`
+    the end is retained and the beginning is not, as events that can be folded to them again.
 
-    Of tool calls that are done, only what notices repeats is told.
+    Of tool calls that are done, only what notices repeats is told; of a text that the end tells
+    as well, too.
     """
     yield from (session.untaken or {}).values()
-    for turn in session.open_turns():
+    for turn in [*_torn(session, floor), *session.open_turns()]:
         yield turn.shown[0]
         for id, name in (turn.tools or {}).items():
             if turn.tools_open and id in turn.tools_open:
@@ -205,8 +207,19 @@ def essence(session: Session) -> Iterator[Event]:
             yield _said(turn, "messageSaved", MessageSaved(turn.key, turn.id, id))
         if turn.cancel is not None:
             yield turn.cancel
-        for piece in turn.shown_text():
+        pieces = list(turn.shown_text())
+        if turn.ending is not None and not pieces and turn.next_index:
+            pieces = [Piece(0, turn.next_index, "", last=True)]
+        for piece in pieces:
             yield _text(turn, piece, turn.seen)
+        if turn.ending is not None:
+            yield turn.shown[-1]
+
+
+def _torn(session: Session, floor: int) -> list[Turn]:
+    """The turns of which the end is after a position, and the beginning is not."""
+    ended = [session.turns[id] for id in session.ended]
+    return [t for t in ended if t.shown and _begin(t) <= floor < t.shown[-1].position]
 
 
 def settled(session: Session, before: int) -> int:

@@ -101,7 +101,7 @@ class StatusPlugin(Plugin[LastStatus]):
     def snapshot(self, state: LastStatus, since: int | None = None) -> Iterable[Event]:
         return () if state.event is None else (state.event,)
 
-    def essence(self, state: LastStatus) -> Iterable[Event]:
+    def essence(self, state: LastStatus, floor: int) -> Iterable[Event]:
         """Its last event, behind one of each other who is attached."""
         last = state.event
         if last is None:

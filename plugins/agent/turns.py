@@ -146,6 +146,8 @@ def apply(session: Session, event: Event) -> None:
         turn = session.turns.get(turn_id)
         if turn is None:
             return  # its beginning is not retained any more
+        if rule.turn is OPEN and turn.ending is not None:
+            return  # it is folded again
         turn.seen = event.time
         if rule.owned and not turn.owner.is_same(event.sender) and event.sender is not BROKER:
             turn.owner = event.sender

@@ -18,13 +18,12 @@ async def until(asked: asyncio.Event, source: AsyncIterable[T]) -> AsyncGenerato
     """What `source` gives until `asked` is set. Then it is closed."""
     waiting = asyncio.ensure_future(asked.wait())
     given = aiter(source)
+    following: asyncio.Future[T | _End] | None = None
     try:
         while not asked.is_set():
             following = asyncio.ensure_future(anext(given, END))
             await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if not following.done():
-                following.cancel()
-                await asyncio.wait({following})
                 return
             item = following.result()
             if isinstance(item, _End):
@@ -32,5 +31,8 @@ async def until(asked: asyncio.Event, source: AsyncIterable[T]) -> AsyncGenerato
             yield item
     finally:
         waiting.cancel()
+        if following is not None and not following.done():  # or it could not be closed
+            following.cancel()
+            await asyncio.wait({following})
         if isinstance(given, AsyncGenerator):
             await given.aclose()

@@ -67,3 +67,48 @@ async def test_a_turn_that_nobody_stops_goes_on_to_its_end(site):
                         got += [text]
             assert got == ["a", "b"]
             assert not agent._running
+
+
+@pytest.mark.parametrize("how", ["cancelled", "late"])
+async def test_a_turn_whose_task_is_cancelled_says_so(site, how):
+    """While it waits for its model: `until_cancelled` lets that be heard, and closes the model."""
+    waiting, closed = asyncio.Event(), asyncio.Event()
+
+    async def model():
+        try:
+            yield "a"
+            waiting.set()
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async def answer(agent):
+        async with agent.turn("s", "helper") as turn:
+            async for text in turn.until_cancelled(model()):
+                await turn.token(text)
+
+    async def late(answering):
+        async with asyncio.timeout(None) as deadline:
+            waited = asyncio.create_task(waiting.wait())
+            waited.add_done_callback(lambda _: deadline.reschedule(0))
+            await answering
+
+    async with (
+        connect(site.ws) as agent,
+        connect(site.ws) as user,
+        user.subscribe("agent.chat.>", "s") as events,
+    ):
+        if how == "late":
+            with pytest.raises(TimeoutError):
+                await late(answer(agent))
+        else:
+            task = asyncio.create_task(answer(agent))
+            await waiting.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert closed.is_set()
+        async for event in events:
+            if event.topic in ("agent.chat.turnCompleted", "agent.chat.error"):
+                break
+        assert event.body.get("finishReason", "") == "cancelled"

@@ -276,15 +276,18 @@ def test_what_is_malformed_counts_for_more():
 
 
 def test_who_is_gone_in_the_middle_of_a_huge_message_leaves_nothing():
-    """What was put off of a connection that is lost does nothing any more."""
+    """All of what came whole is published; then nothing of the connection is left."""
     scheduler, loop = scheduled("loud")
-    session, _ = session_on(scheduler, *scheduler.namespaces)
-    ops = [{"op": "ping"}] * AT_ONCE
-    ops.append({"op": "subscribe", "id": 1, "topic": "loud.>"})
+    [loud] = scheduler.namespaces
+    session, _ = session_on(scheduler, loud)
+    ops = [{"op": "publish", "topic": "loud.a", "body": n} for n in range(3 * AT_ONCE)]
+    ops.insert(-1, {"op": "subscribe", "id": 1, "topic": "loud.>"})
     session.receive(msgspec.json.encode(ops))
     session.lost()
     loop.run()
-    assert not list(scheduler.namespaces[0].fanout.subscriptions.readers("loud.a", ""))
+    assert loud.accepted == 3 * AT_ONCE
+    assert not list(loud.fanout.subscriptions.readers("loud.a", ""))
+    assert not session._shared.live
 
 
 def test_a_recovery_storm_leaves_the_loop_to_others():

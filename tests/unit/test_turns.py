@@ -1,8 +1,9 @@
 """The turn machine: its limits, and what is told of long and of many turns."""
 
 import msgspec
+import pytest
 
-from broker.plugin import Event, Sender
+from broker.plugin import Duplicate, Event, Sender
 from plugins.agent import sessions, turns
 from plugins.agent.messages import CHAT, PREFIX
 
@@ -61,7 +62,7 @@ def test_a_long_text_is_shown_in_pieces():
     assert following == len(words)
     assert next(iter(session.turns.values())).text == "".join(words)
     again = sessions.Session()
-    for told in sessions.essence(session):
+    for told in sessions.essence(session, 0):
         turns.apply(again, told)
     assert [told.body for told in sessions.snapshot(again)] == [
         told.body for told in sessions.snapshot(session)
@@ -82,3 +83,40 @@ def test_two_turns_may_answer_one_message():
         turns.apply(session, event)
         assert session.untaken is None
     assert [told.body.turnId for told in sessions.snapshot(session)] == ["t", "u"]
+
+
+@pytest.mark.parametrize("ending", ["turnCompleted", "error"])
+def test_a_turn_that_has_ended_outlives_its_beginning(ending):
+    """Where the history has let go of that, a state that is folded again knows the turn, what it
+    said, and its repeats."""
+    session = sessions.Session()
+    taken = []
+
+    def take(kind, **fields):
+        body = CHAT[PREFIX + kind](sessionId="s", turnId="t", agentId="a", **fields)
+        event = Event.of(PREFIX + kind, "s", body, 0, SENDERS[0])
+        event.position = len(taken) + 1
+        turns.apply(session, event)
+        taken.append(event)
+
+    take("turnStarted")
+    for index in range(8):
+        take("token", token=f"{index} ", tokenIndex=index, isLast=False)
+    if ending == "error":
+        take("error", code="c", message="m", retryable=False)
+    else:
+        text = "".join(f"{index} " for index in range(8))
+        counts = {"inputTokens": 0, "outputTokens": 8, "durationMs": 1}
+        take("turnCompleted", fullText=text, toolCallsUsed=[], **counts)
+    for floor in range(len(taken)):
+        again = sessions.Session()
+        for event in [*sessions.essence(session, floor), *taken[floor:]]:
+            turns.apply(again, event)
+        assert not again.open_turns()
+        for since in (None, 3):
+            told = [event.body for event in sessions.snapshot(again, since)]
+            assert told == [event.body for event in sessions.snapshot(session, since)]
+        for event in taken:
+            with pytest.raises(Duplicate):
+                turns.validate(again, event, lambda sender: False)
+    assert not list(sessions.essence(session, len(taken))), "nothing of it is retained"
