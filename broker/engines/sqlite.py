@@ -221,8 +221,9 @@ class SqliteEngine:
 
     def _deliver(self) -> None:
         """Deliver what is stored; if that is a lot, the rest later."""
-        self._delivering = self._deliver_until(perf_counter() + SLICE)
-        if self._delivering:
+        self._delivering = False
+        if self._deliver_until(perf_counter() + SLICE):
+            self._delivering = True
             self._call_later(0, self._deliver)
 
     def _deliver_until(self, end: float) -> bool:
