@@ -8,6 +8,7 @@ from msgspec import UNSET
 from structlog.testing import CapturingLogger
 
 from broker.client import (
+    Client,
     ClientClosed,
     OperationRejected,
     Receipt,
@@ -19,6 +20,8 @@ from broker.messages import Ack, Error, Limits, Publish
 
 from .conftest import Time
 from .stub import Peer, Stub
+
+Waiting = asyncio.Task[Receipt]
 
 
 @pytest.fixture
@@ -103,15 +106,21 @@ async def test_the_window_is_also_one_of_bytes(stub: Stub) -> None:
         await peer.send(Ack(2))
 
 
+async def crowd(client: Client, stub: Stub) -> tuple[Peer, Waiting, Waiting]:
+    """The broker's end, once it has the one publish that may be under way, and two that wait."""
+    await client.publish("open.a", {"n": 0})
+    first = asyncio.create_task(client.publish("open.a", {"n": 1}))
+    second = asyncio.create_task(client.publish("open.a", {"n": 2}))
+    peer = await stub.peer()
+    await peer.next(Publish)
+    return peer, first, second
+
+
 async def test_a_publisher_that_gives_up_leaves_its_room_to_the_next(stub: Stub) -> None:
     """Cancelling a publish that waits for room loses no wake-up for the others."""
     stub.held = True
     async with connect(stub.url, max_in_flight=1) as client:
-        await client.publish("open.a", {"n": 0})
-        first = asyncio.create_task(client.publish("open.a", {"n": 1}))
-        second = asyncio.create_task(client.publish("open.a", {"n": 2}))
-        peer = await stub.peer()
-        await peer.next(Publish)
+        peer, first, second = await crowd(client, stub)
         first.cancel()
         await peer.send(Ack(1))
         await second
@@ -123,11 +132,7 @@ async def test_giving_up_in_the_moment_of_an_ack_leaves_the_room_as_well(stub: S
     """Whoever gives up may be let in before it can say so: then the next one is."""
     stub.held = True
     async with connect(stub.url, max_in_flight=1) as client:
-        await client.publish("open.a", {"n": 0})
-        first = asyncio.create_task(client.publish("open.a", {"n": 1}))
-        second = asyncio.create_task(client.publish("open.a", {"n": 2}))
-        peer = await stub.peer()
-        await peer.next(Publish)
+        peer, first, second = await crowd(client, stub)
         first.cancel()
         client._sender.acknowledged(1)
         with pytest.raises(asyncio.CancelledError):
