@@ -8,7 +8,7 @@ A body travels as the raw bytes that it came in; `bodies` checks it.
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -157,8 +157,8 @@ class Codec:
         return Malformed(Rejected("bad_message", where + why), named)
 
 
-JSON = Codec("edgestream.v1.json", msgspec.json, binary=False)
-MSGPACK = Codec("edgestream.v1.msgpack", msgspec.msgpack, binary=True)
+JSON: Final = Codec("edgestream.v1.json", msgspec.json, binary=False)
+MSGPACK: Final = Codec("edgestream.v1.msgpack", msgspec.msgpack, binary=True)
 CODECS = {codec.subprotocol: codec for codec in (JSON, MSGPACK)}
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from msgspec import Raw, Struct
+from mypy_extensions import mypyc_attr
 
 from broker.codec import JSON, Codec
 
@@ -38,7 +39,8 @@ BROKER = Sender("broker", None, "broker")
 """The sender of what the broker itself publishes."""
 
 
-class Event(Struct, gc=False):
+@mypyc_attr(acyclic=True)
+class Event:
     """One envelope at one position of its stream. Never changed once it is appended.
 
     Attributes:
@@ -54,18 +56,37 @@ class Event(Struct, gc=False):
         position: its place in the namespace, growing; 0 until it is appended.
     """
 
-    topic: str
-    key: str
-    body: Any
-    raw: Raw
-    time: int
-    sender: Sender
-    codec: Codec = JSON
-    extended: bool = False
-    dedupe: str | None = None
-    position: int = 0
+    __slots__ = (
+        "body", "codec", "dedupe", "extended", "key", "position", "raw", "sender", "time", "topic",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        topic: str,
+        key: str,
+        body: Any,
+        raw: Raw,
+        time: int,
+        sender: Sender,
+        codec: Codec = JSON,
+        extended: bool = False,
+        dedupe: str | None = None,
+    ) -> None:
+        self.topic = topic
+        self.key = key
+        self.body = body
+        self.raw = raw
+        self.time = time
+        self.sender = sender
+        self.codec = codec
+        self.extended = extended
+        self.dedupe = dedupe
+        self.position = 0
 
     @classmethod
     def of(cls, topic: str, key: str, body: Any, time: int, sender: Sender = BROKER) -> "Event":
         """An event that the broker makes itself, such as one of a snapshot."""
         return cls(topic, key, body, Raw(JSON.encode_any(body)), time, sender)
+
+    def __repr__(self) -> str:
+        return f"<Event {self.topic} {self.key!r} at {self.position}>"

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from msgspec import UNSET
+from msgspec import Raw
+from mypy_extensions import mypyc_attr
 
 from broker.auth import Principal
 from broker.codec import Codec
@@ -62,6 +63,27 @@ class Publisher(Protocol):
         """That namespace has room again."""
 
 
+@mypyc_attr(acyclic=True)
+class Queued:
+    """A publish as it waits to be handled: what came, looked at once.
+
+    Attributes:
+        body: its own bytes, not a slice of what may be a large array.
+        key, dedupe: None where it had none.
+        id: 0 where it had none.
+    """
+
+    __slots__ = ("body", "dedupe", "id", "key", "topic")
+
+    def __init__(self, message: Publish) -> None:
+        id, key, dedupe = message.id, message.key, message.dedupe
+        self.topic = message.topic
+        self.body: Raw = message.body.copy()
+        self.id: int = id if isinstance(id, int) else 0
+        self.key: str | None = key if isinstance(key, str) else None
+        self.dedupe: str | None = dedupe if isinstance(dedupe, str) else None
+
+
 class Ingress:
     """What one connection has published to one namespace, and is not handled yet.
 
@@ -76,7 +98,7 @@ class Ingress:
 
     def __init__(self, publisher: Publisher) -> None:
         self.publisher = publisher
-        self.queue: deque[Publish] = deque()
+        self.queue: list[Queued] = []
         self.receipts = Receipts()
         self.held = False
         self.turns = 0
@@ -127,19 +149,20 @@ class Intake:
         self._share = max(1, bound.messages // SHARES)
         self._wake = wake
 
-    def put(self, ingress: Ingress, message: Publish) -> None:
+    def put(self, ingress: Ingress, message: Queued) -> None:
         """Queue one publish; hold its connection if that is too much."""
         queue = ingress.queue
         if not queue:
             (self.ready if ingress.heavy else self.fresh).append(ingress)
             self._wake()
         queue.append(message)
-        if message.id is not UNSET:
+        if message.id:
             ingress.receipts.taken = message.id
+        size = len(message.body)
         self.messages += 1
-        self.bytes += len(message.body)
+        self.bytes += size
         if self.messages > self._most_messages or self.bytes > self._most_bytes:
-            self._hold(ingress, len(message.body))
+            self._hold(ingress, size)
 
     def _hold(self, ingress: Ingress, size: int) -> None:
         if ingress.held:
@@ -154,36 +177,27 @@ class Intake:
             self.held.append(ingress)
             ingress.publisher.hold(self)
 
-    def take(self, ingress: Ingress, limit: int) -> list[Publish]:
+    def take(self, ingress: Ingress, limit: int) -> list[Queued]:
         """The next publishes of `ingress`: up to `limit`, or to the one that makes `HANDFUL`."""
-        queue = ingress.queue
-        if len(queue) <= limit:
-            taken = list(queue)
-            queue.clear()
-        else:
-            taken = [queue.popleft() for _ in range(limit)]
-        size = sum([len(message.body) for message in taken])
-        if size > HANDFUL:
-            size = self._put_back(queue, taken)
-        if queue:
+        queue = taken = ingress.queue
+        size = count = 0
+        for message in queue:
+            if count >= limit or size >= HANDFUL:
+                break
+            count += 1
+            size += len(message.body)
+        if count < len(queue):
+            taken = queue[:count]
+            del queue[:count]
             ingress.turns += 1
         else:
+            ingress.queue = []
             ingress.heavy = ingress.turns > 0
             ingress.turns = 0
-        self.messages -= len(taken)
-        self.handled += len(taken)
+        self.messages -= count
+        self.handled += count
         self.bytes -= size
         return taken
-
-    def _put_back(self, queue: deque[Publish], taken: list[Publish]) -> int:
-        """Leave what is beyond a `HANDFUL` in the queue; returns the bytes of the others."""
-        size = count = 0
-        while count < len(taken) and size < HANDFUL:
-            size += len(taken[count].body)
-            count += 1
-        queue.extendleft(reversed(taken[count:]))
-        del taken[count:]
-        return size
 
     @property
     def has_room(self) -> bool:

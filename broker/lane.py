@@ -229,6 +229,9 @@ class Latest:
     def note(self, events: Sequence[Event]) -> None:
         for event in events:
             name = event.topic, event.key
+            noted = self._last.get(name)
+            if noted is not None and noted.event.position >= event.position:
+                continue  # it was read already, where positions became the latest (`Positions`)
             older = self._last.pop(name, None)  # to the end: in the order of the last ones
             missed = older is not None and self._wanted.want(older.event)
             self._last[name] = _Last(event, older.before + 1 if older and missed else 0)

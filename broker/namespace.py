@@ -11,16 +11,17 @@ from itertools import islice
 from typing import Any
 
 import structlog
-from msgspec import UNSET
 
 from broker import config
+from broker.auth import Principal
 from broker.clock import CallLater, Clock
+from broker.codec import Codec
 from broker.engines.base import Batch, Engine
 from broker.errors import ConfigError, Duplicate, EdgestreamError, Rejected, Unattended
-from broker.event import Event
+from broker.event import Event, Sender
 from broker.fanout import Fanout
 from broker.groups import Groups
-from broker.ingress import Ingress, Intake, Publisher
+from broker.ingress import Ingress, Intake, Queued
 from broker.leases import Leases
 from broker.messages import Publish
 from broker.names import Names
@@ -118,7 +119,7 @@ class Namespace:
         if len(message.body) > most and message.topic not in self.plugin.whole:
             why = f"a body in {self.name} has at most {most} bytes, this one {len(message.body)}"
             raise Rejected("too_large", why)
-        self.intake.put(ingress, message)
+        self.intake.put(ingress, Queued(message))
 
     def run(self, until: float, *, fresh: bool = False) -> None:
         """Handle what is queued until it is all done or the clock says `until`.
@@ -155,15 +156,16 @@ class Namespace:
     def _handle(self, ingress: Ingress, batch: Batch, now: int) -> None:
         """One connection's turn: accept its publishes into the head, and into `batch`."""
         publisher = ingress.publisher
+        who, sender, codec = publisher.principal, publisher.sender, publisher.codec
         ids = batch.ids
         before = len(ids)
         answered = 0
         run: list[Event] = []
         for message in self.intake.take(ingress, QUANTUM):
-            id = message.id or 0
+            id = message.id
             answered = id or answered
             try:
-                event = self._accept(publisher, message, now, batch.expected)
+                event = self._accept(message, who, sender, codec, now, batch.expected)
             except Duplicate:  # its fate is the batch's, as if it were stored now
                 batch.repeats.append((publisher, id, message.topic))
             except Unattended as error:
@@ -187,7 +189,13 @@ class Namespace:
             ingress.part()
 
     def _accept(
-        self, publisher: Publisher, message: Publish, now: int, expected: dict[str, int]
+        self,
+        message: Queued,
+        principal: Principal,
+        sender: Sender,
+        codec: Codec,
+        now: int,
+        expected: dict[str, int],
     ) -> Event:
         """Type, key, permission, rules: then the event is part of the head.
 
@@ -195,20 +203,19 @@ class Namespace:
             Rejected: and nothing has changed.
         """
         plugin = self.plugin
-        codec = publisher.codec
-        raw = message.body.copy()  # it was a slice of what may be a large array
+        raw = message.body
         body_type = self.streams.body_type(message.topic)
         body, extended = body_type.decode(raw, codec)
         topic = body_type.topic  # one string for all events of a topic
         key = plugin.key(topic, body)
-        if key is None or message.key is not UNSET:
+        if key is None or message.key is not None:
             key = self.streams.named(message.key, key)
         stream = self.streams.get(key) or self.streams.open(key)
         key = stream.key  # one string for all events of a stream
-        if not publisher.principal.may("publish", topic, key):
-            raise Rejected("forbidden", f"{publisher.principal.name} may not publish to {topic}")
-        event = Event(topic, key, body, raw, now, publisher.sender, codec, extended)
-        if message.dedupe is not UNSET:
+        if not principal.may("publish", topic, key):
+            raise Rejected("forbidden", f"{principal.name} may not publish to {topic}")
+        event = Event(topic, key, body, raw, now, sender, codec, extended)
+        if message.dedupe is not None:
             self._names.check(event, message.dedupe)
         plugin.accept(stream.head, event)
         if event.dedupe is not None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
-from msgspec import Struct
+from mypy_extensions import mypyc_attr
 
 from broker.codec import Codec
 from broker.envelope import Piece
@@ -85,11 +85,15 @@ class Line(Protocol):
         """
 
 
-class Receipts(Struct, gc=False):
+@mypyc_attr(acyclic=True)
+class Receipts:
     """One namespace's share in a connection's acknowledgements: ids of publishes."""
 
-    taken: int = 0
-    done: int = 0
+    __slots__ = ("done", "taken")
+
+    def __init__(self, taken: int = 0, done: int = 0) -> None:
+        self.taken = taken
+        self.done = done
 
 
 class Outbox:

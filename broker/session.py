@@ -228,7 +228,7 @@ class Session:
         id = message.id
         self._greeted = True
         try:
-            if id is not UNSET:
+            if isinstance(id, int):
                 self._check_id(id)
             known = self._ties.ways.get(message.topic)
             namespace, ingress = known if known is not None else self._ties.way(message.topic)

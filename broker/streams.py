@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from msgspec import UNSET, UnsetType
 from mypy_extensions import mypyc_attr
 
 from broker.bodies import BodyType
@@ -91,13 +90,13 @@ class Streams:
             committed = self._plugin.initial()
         return Stream(key, head, committed, self._engine.last(key))
 
-    def named(self, key: str | UnsetType, derived: str | None) -> str:
+    def named(self, key: str | None, derived: str | None) -> str:
         """The key of a publish that names one, or of which the body names none.
 
         Raises:
             Rejected: it is not of the allowed form, or not the one that the body names.
         """
-        if key is UNSET:
+        if key is None:
             return ""
         if derived is not None and derived != key:
             field = self._plugin.key_field

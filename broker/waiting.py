@@ -9,8 +9,7 @@ from broker.config import Queue
 from broker.deadlines import Timeouts
 from broker.errors import Rejected, Unattended
 from broker.event import Sender
-from broker.ingress import Ingress, Intake, Publisher
-from broker.messages import Publish
+from broker.ingress import Ingress, Intake, Publisher, Queued
 from broker.outbox import Receipts
 from broker.plugin import Plugin
 
@@ -41,7 +40,7 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self._waiters)
 
-    def keep(self, publisher: Publisher, message: Publish, refusal: Unattended) -> bool:
+    def keep(self, publisher: Publisher, message: Queued, refusal: Unattended) -> bool:
         """Let a publish wait; or not, because it has waited enough, or too much does."""
         if isinstance(publisher, _Waiter):
             if publisher.late:
@@ -49,7 +48,6 @@ class WaitingRoom:
             publisher = publisher.publisher
         if len(self) >= self._bound.messages or self._bytes >= self._bound.bytes:
             return False
-        message.body = message.body.copy()  # it was a slice of what may be a large array
         self._bytes += len(message.body)
         self._waiters.add(_Waiter(publisher, message, refusal))
         return True
@@ -78,7 +76,7 @@ class _Waiter:
         late: it has waited enough.
     """
 
-    def __init__(self, publisher: Publisher, message: Publish, refusal: Unattended) -> None:
+    def __init__(self, publisher: Publisher, message: Queued, refusal: Unattended) -> None:
         self.publisher = publisher
         self.message = message
         self.refusal = refusal

@@ -11,12 +11,10 @@ its head from what the engine holds: optimistic concurrency on an event log.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from msgspec import Struct
-
 from broker.event import Event
 
 
-class Batch(Struct):
+class Batch:
     """Events that are stored together, or not at all.
 
     Attributes:
@@ -30,11 +28,20 @@ class Batch(Struct):
             the publish's id and topic.
     """
 
-    runs: list[list[Event]]
-    ids: list[int]
-    expected: dict[str, int]
-    origins: list[tuple[Any, int, int]]
-    repeats: list[tuple[Any, int, str]] = []
+    __slots__ = ("expected", "ids", "origins", "repeats", "runs")
+
+    def __init__(
+        self,
+        runs: list[list[Event]],
+        ids: list[int],
+        expected: dict[str, int],
+        origins: list[tuple[Any, int, int]],
+    ) -> None:
+        self.runs = runs
+        self.ids = ids
+        self.expected = expected
+        self.origins = origins
+        self.repeats: list[tuple[Any, int, str]] = []
 
     @property
     def events(self) -> list[Event]:

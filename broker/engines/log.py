@@ -7,7 +7,6 @@ through in every full collection, which stopped a busy broker for 50 ms.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from mypy_extensions import mypyc_attr
 
@@ -179,13 +178,17 @@ class Log:
                     del self.names[event.dedupe]
 
 
-class Numbered(NamedTuple):
+@mypyc_attr(acyclic=True)
+class Numbered:
     """Events that have their positions: the last one, what they count in a history, in bytes,
     and whether some of them have a dedupe name."""
 
-    last: int
-    size: int
-    named: bool
+    __slots__ = ("last", "named", "size")
+
+    def __init__(self, last: int, size: int, named: bool) -> None:
+        self.last = last
+        self.size = size
+        self.named = named
 
 
 def number(runs: Iterable[Sequence[Event]], position: int) -> Numbered:

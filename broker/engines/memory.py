@@ -8,8 +8,6 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from msgspec import Struct
-
 from broker.config import History
 from broker.engines.base import Batch, Essence, Figures
 from broker.engines.log import Log, Numbered, number
@@ -25,7 +23,7 @@ SEGMENT_STREAMS = 1000
 """How many bytes a segment has, at most, and events of how many streams: it goes at once."""
 
 
-class Segment(Struct, eq=False):
+class Segment:
     """Events that came in a row.
 
     Attributes:
@@ -35,11 +33,14 @@ class Segment(Struct, eq=False):
         logs: the streams that they belong to.
     """
 
-    last: int
-    logs: Collection[Log]
-    first: int = 0
-    newest: int = 0
-    bytes: int = 0
+    __slots__ = ("bytes", "first", "last", "logs", "newest")
+
+    def __init__(self, last: int, logs: Collection[Log]) -> None:
+        self.last = last
+        self.logs = logs
+        self.first = 0
+        self.newest = 0
+        self.bytes = 0
 
 
 class MemoryEngine:
@@ -136,7 +137,6 @@ class MemoryEngine:
 
     def retain(self, runs: Iterable[Sequence[Event]], numbered: Numbered) -> None:
         """Retain events that have their positions, in the last segment."""
-        position, size, named = numbered
         segment = self.segments[-1]
         logs = self._newest
         most = self._history.events
@@ -146,13 +146,13 @@ class MemoryEngine:
                 log = self._logs[run[0].key] = Log(run[0].key, self._forgotten)
             log.append(run)
             logs.add(log)
-            if named:
+            if numbered.named:
                 log.name(run)
             if log.count > most:
                 self._drop(log, log.nth(log.count - most + most // 8 - 1))
-        self._position = segment.last = position
-        segment.bytes += size
-        self._bytes += size
+        self._position = segment.last = numbered.last
+        segment.bytes += numbered.size
+        self._bytes += numbered.size
         while self._bytes > self._history.bytes:
             self._drop_segment()
 

@@ -56,8 +56,8 @@ def add_next_token(session: Session, event: Event) -> bool:
         return False
     turn = session.turns.get(body.turnId)
     index: int = body.tokenIndex
-    count: int = 1 if body.tokenCount is UNSET else body.tokenCount
-    following = index + count
+    count = body.tokenCount
+    following: int = index + (count if isinstance(count, int) else 1)
     if (
         turn is None
         or turn.next_index != index

@@ -131,6 +131,19 @@ def test_the_order_is_that_of_the_last_ones():
     assert brief(reader.told()) == ["a4", "a5"]
 
 
+def test_what_comes_together_is_counted_once():
+    """A reader falls behind for good in the middle of what is stored together: what it is
+    told of the rest was found when the positions that it held became the latest."""
+    reader = Reader(latest(timers=Timers()))
+    reader.subscribe("workflow.a", None, rollup=20)
+    reader.wire.writable = False
+    for _ in range(2):
+        tell(reader, *["x" * 30_000] * 6)
+    assert not reader.queue.live
+    told = [n if isinstance(n, int) else 1 for n in brief(reader.told())]
+    assert sum(told) == 12
+
+
 def test_what_was_given_back_is_not_counted():
     """Nothing of a subscription that was given back follows, in a count neither."""
     reader = stalled()

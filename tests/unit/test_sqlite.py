@@ -105,6 +105,11 @@ def essence(event):
     return event.position, event.key, bytes(event.raw), event.time, event.dedupe
 
 
+def whole(event):
+    rest = event.topic, event.sender, event.codec, event.extended
+    return *essence(event), *rest
+
+
 def interrupt(patch, steps, how, names):
     """Let only so many steps of tidying up succeed."""
 
@@ -235,7 +240,7 @@ def test_every_field_comes_back(start):
     again = start()
     keys = again.engine.keys()
     stored = [e for key in keys for e in again.engine.read(key, 0, 9)]
-    assert [msgspec.structs.replace(e, body=None) for e in events] == stored
+    assert list(map(whole, events)) == list(map(whole, stored))
     assert [bytes(e.raw) for e in stored] == [bytes(e.raw) for e in events]
     assert stored[0].codec is JSON
     assert stored[0].sender is stored[1].sender
