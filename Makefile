@@ -10,6 +10,9 @@ PARALLEL := --numprocesses $(WORKERS) --dist worksteal
 BUILT := *.so broker/*.so broker/*/*.so plugins/*/*.so
 COMPILED := $(shell sed -n 's/^    "\(.*\.py\)",$$/\1/p' setup.py)
 
+# The tests start many a process of the same sources: compiled once, whatever the environment says.
+test: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: run test stress check format bench clean
 
 run: $(READY)  ## start the broker with a demo agent and the chat page

@@ -43,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: for ``--help``, ``--version`` and wrong usage.
     """
-    commands = {command.name: command for command in (*BUILT_IN, *_from_plugins())}
-    args = _parser(list(commands.values())).parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    commands = {command.name: command for command in _commands(*words[:1])}
+    args = _parser(list(commands.values())).parse_args(words)
     configure(Logging())
     return _run(commands[args.command], args)
 
@@ -96,8 +97,14 @@ def _parser(commands: Sequence[Command]) -> ArgumentParser:
     return parser
 
 
-def _from_plugins() -> list[Command]:
-    return [_load(entry) for entry in entry_points(group="edgestream.commands")]
+def _commands(word: str = "") -> list[Command]:
+    """Those that `word` may be. What another one imports, it need not wait for."""
+    named = [command for command in BUILT_IN if command.name == word]
+    if named:
+        return named
+    entries = entry_points(group="edgestream.commands")
+    named = [_load(entry) for entry in entries if entry.name == word]
+    return named or [*BUILT_IN, *map(_load, entries)]
 
 
 def _load(entry: EntryPoint) -> Command:

@@ -24,6 +24,8 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--renderer-process-limit=1",  # a page costs less than its process
+    "--disable-site-isolation-trials",
     "--use-fake-device-for-media-stream",
 ]
 

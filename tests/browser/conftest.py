@@ -1,13 +1,11 @@
 """What the browser tests share: a Chromium, and chat pages opened in it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page
-from pytest_asyncio import is_async_test
+from playwright.async_api import Browser, BrowserContext, Page
 from sites import Site, starting
 
 from .backend import Backend, backend
@@ -18,27 +16,39 @@ Open = Callable[..., Awaitable[Page]]
 Work = Callable[[Any], Awaitable[Backend]]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests here run on the loop that the Chromium is driven on."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+@lasting(scope="session")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """One Chromium for all tests: to start one takes longer than most of them."""
+    async with chromium(tmp_path_factory.mktemp("chromium")) as it:
+        yield it
 
 
 @lasting(scope="session")
-async def driven(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    """One Chromium for all tests: to start one takes longer than most of them."""
-    async with chromium(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
+async def profile(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """One profile for all pages: a profile and a process of its own cost more than a page."""
+    context = await browser.new_context()
+    await context.new_page()  # keeps the process that the pages share
+    yield context
 
 
 @lasting
-async def browser(driven: Browser) -> AsyncIterator[Browser]:
-    """A browser without pages; what a test opens in it is gone with the test."""
-    yield driven
-    for context in driven.contexts:
-        await context.close()
+async def tabs(profile: BrowserContext) -> AsyncIterator[BrowserContext]:
+    """Where a test opens its pages; they are gone with it, and so is what they were allowed.
+
+    What pages store is their broker's, by its port, and each test has brokers of its own. A
+    clock that is moved by hand is the whole profile's: such a test has one of its own.
+    """
+    yield profile
+    for page in profile.pages[1:]:
+        await page.close()
+    await profile.clear_permissions()
+
+
+@lasting
+async def own_tabs(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A profile of the test's own."""
+    async with await browser.new_context() as context:
+        yield context
 
 
 @lasting
@@ -55,18 +65,27 @@ async def site(start: Callable[..., Awaitable[Site]]) -> Site:
 
 
 @lasting
-async def open_chat(browser: Browser) -> AsyncIterator[Open]:
+async def open_chat(tabs: BrowserContext) -> AsyncIterator[Open]:
     """Opens a chat page at an address and waits until it is live.
 
-    `script` runs in it before its own ones, also after a reload.
+    `script` runs in it before its own ones, also after a reload; it may use what `permissions`
+    say, and nothing else.
 
     A script error or a breach of the page's content security policy fails the test.
     """
     mistakes: list[str] = []
 
-    async def open(url: str, *, live: bool = True, script: str = "", **options: Any) -> Page:
-        context = await browser.new_context(**options)
-        page = await context.new_page()
+    async def open(
+        url: str,
+        *,
+        live: bool = True,
+        script: str = "",
+        permissions: Sequence[str] = (),
+        inside: BrowserContext = tabs,
+    ) -> Page:
+        page = await inside.new_page()
+        if permissions:
+            await inside.grant_permissions(permissions)
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: mistakes.append(str(error)))
         page.on("console", lambda message: _note(message.type, message.text, mistakes))

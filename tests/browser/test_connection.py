@@ -8,10 +8,10 @@ from playwright.async_api import expect
 
 from .backend import Turn
 from .link import Link
-from .looped import lasting
+from .looped import IN_BROWSER, lasting
 from .test_widget import ask, state
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_BROWSER
 
 COUNTDOWN = re.compile(r"^Reconnecting in \d+ s$")
 
@@ -68,9 +68,9 @@ async def test_a_question_asked_during_a_loss_arrives_once(link, open_chat, agen
     await expect(page.locator(".user")).to_have_count(1)
 
 
-async def test_the_reader_can_try_at_once(link, browser):
+async def test_the_reader_can_try_at_once(link, own_tabs):
     """Nobody has to wait for a countdown: here the page's clock stands still."""
-    page = await browser.new_page()
+    page = await own_tabs.new_page()
     await page.clock.install(time=0)
     await page.goto(link.url)
     await phase(page, "live")
@@ -82,9 +82,9 @@ async def test_the_reader_can_try_at_once(link, browser):
     await phase(page, "live")
 
 
-async def test_a_silent_connection_is_given_up(site, browser):
+async def test_a_silent_connection_is_given_up(site, tabs):
     """A link that is dead without saying so is noticed after 1.5 heartbeats."""
-    page = await browser.new_page()
+    page = await tabs.new_page()
     connections = []
 
     async def first_one_goes_deaf(socket):
@@ -114,9 +114,9 @@ def with_heartbeat(data: str, heartbeat: int) -> str:
 @pytest.mark.parametrize(
     ("code", "label"), [(4001, "Sign-in needed"), (4010, "Open elsewhere"), (4009, "Too bad")]
 )
-async def test_a_refusal_is_final_and_has_a_reason(site, browser, code, label):
+async def test_a_refusal_is_final_and_has_a_reason(site, tabs, code, label):
     """4000 to 4099: the page stays away, says why, and does not pretend to send."""
-    page = await browser.new_page()
+    page = await tabs.new_page()
     connections = []
 
     async def refuse(socket):
@@ -135,9 +135,9 @@ async def test_a_refusal_is_final_and_has_a_reason(site, browser, code, label):
     assert len(connections) == 1
 
 
-async def test_a_shutdown_is_no_refusal(site, browser):
+async def test_a_shutdown_is_no_refusal(site, tabs):
     """4100 to 4199: the page comes back by itself."""
-    page = await browser.new_page()
+    page = await tabs.new_page()
     connections = []
 
     async def shut_down_once(socket):

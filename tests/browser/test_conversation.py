@@ -4,9 +4,10 @@ import pytest
 from playwright.async_api import expect
 
 from .backend import Turn
+from .looped import IN_BROWSER
 from .test_widget import ask, state
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_BROWSER
 
 LINES = [f"Line {number}\n" for number in range(80)]
 
@@ -188,7 +189,8 @@ async def test_the_agents_status_is_shown(page, agent):
 
 async def test_a_phone_has_no_sideways_scrolling(site, open_chat, agent):
     """Long words, long tool names and code wrap within a narrow screen."""
-    page = await open_chat(site.url, viewport={"width": 360, "height": 640})
+    page = await open_chat(site.url)
+    await page.set_viewport_size({"width": 360, "height": 640})
     await ask(page, "x" * 400)
     turn = Turn(agent, await agent.question())
     await turn.started()

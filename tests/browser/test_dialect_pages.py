@@ -14,7 +14,9 @@ from unit.front_ends import OF, at, encoder, recorded
 from plugins.agent.dialects import DIALECTS
 from plugins.agent.messages import ChatError, TurnStarted
 
-pytestmark = pytest.mark.browser
+from .looped import IN_BROWSER
+
+pytestmark = IN_BROWSER
 
 FETCH = """
     window.asked = [];
@@ -89,8 +91,9 @@ class Wire:
 def talk(site, open_chat):
     """Opens a dialect's page: `page, wire = await talk("octopus")`."""
 
-    async def begin(name: str):
-        page = await open_chat(f"{site.url}/?dialect={name}", live=False, script=FETCH)
+    async def begin(name: str, **options):
+        address = f"{site.url}/?dialect={name}"
+        page = await open_chat(address, live=False, script=FETCH, **options)
         await page.locator("#empty").wait_for()  # shown when it listens
         return page, Wire(page, name)
 
@@ -249,9 +252,9 @@ async def test_what_goes_wrong(talk, name):
     await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
 
 
-async def test_opshub_posts_again_what_broke_off(talk):
+async def test_opshub_posts_again_what_broke_off(talk, own_tabs):
     """After 1, 2 and 4 seconds, the same message; the turn is told anew, or given up."""
-    page, wire = await talk("opshub")
+    page, wire = await talk("opshub", inside=own_tabs)
     await page.clock.install()
     first = await wire.ask()
     events = recorded(PIECES)

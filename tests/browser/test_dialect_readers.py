@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-import pytest
 from unit.front_ends import encoder, recorded, written
 
 from plugins.agent.dialects import DIALECTS
 
-pytestmark = pytest.mark.browser
+from .looped import IN_BROWSER
+
+pytestmark = IN_BROWSER
 
 HERE = Path(__file__).parent
 WEB = HERE.parents[1] / "plugins" / "agent" / "web" / "dialects"
@@ -31,7 +32,7 @@ RUN = """async (given) => {
 }"""
 
 
-async def test_front_ends_read_what_is_written_for_them(browser):
+async def test_front_ends_read_what_is_written_for_them(tabs):
     """Every case of dialects.cases.mjs holds (their names say what each one proves)."""
 
     async def serve(route):
@@ -44,7 +45,7 @@ async def test_front_ends_read_what_is_written_for_them(browser):
         name: [each.decode() for each in written(encoder(name), recorded(PIECES))]
         for name in DIALECTS
     }
-    page = await browser.new_page()
+    page = await tabs.new_page()
     await page.route(f"{ORIGIN}/**", serve)
     await page.goto(f"{ORIGIN}/")
     given = {"written": writes, "text": "".join(text for text, _ in PIECES)}

@@ -3,14 +3,15 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-import pytest
 from playwright.async_api import expect
 
 from plugins.agent.client import connect
 from plugins.agent.demo.agent import AGENT, DemoAgent
 from plugins.agent.dialects import DIALECTS
 
-pytestmark = pytest.mark.browser
+from .looped import IN_BROWSER
+
+pytestmark = IN_BROWSER
 
 TURN = "A turn is one answer of an agent"
 

@@ -1,13 +1,12 @@
 """An agent that is lost in mid-answer: the page says so and offers to ask again."""
 
-import pytest
 from playwright.async_api import expect
 
 from .backend import Turn
-from .looped import lasting
+from .looped import IN_BROWSER, lasting
 from .test_widget import ask, state
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_BROWSER
 
 IMPATIENT = {"agent.chat": {"options": {"grace": 0.05}}}
 

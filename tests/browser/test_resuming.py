@@ -4,16 +4,15 @@ import asyncio
 import json
 from contextlib import suppress
 
-import pytest
 from playwright.async_api import TimeoutError as NotThere
 from playwright.async_api import expect
 
 from .backend import Turn
 from .link import Link
-from .looped import lasting
+from .looped import IN_BROWSER, lasting
 from .test_widget import ask, state
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_BROWSER
 
 WATCH = """() => {
     window.seen = [];

@@ -1,13 +1,12 @@
 """The Stop button: who wants no more of an answer says so, and keeps what there is."""
 
-import pytest
 from playwright.async_api import expect
 
 from .backend import Turn
-from .looped import lasting
+from .looped import IN_BROWSER, lasting
 from .test_widget import ask, state
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_BROWSER
 
 
 @lasting

@@ -2,10 +2,11 @@
 
 import json
 
-import pytest
 from playwright.async_api import Page, expect
 
-pytestmark = pytest.mark.browser
+from .looped import IN_BROWSER
+
+pytestmark = IN_BROWSER
 
 TOKEN = "a.secret-token~of/letters=="
 LISTEN = """

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import pytest
+from .looped import IN_BROWSER
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_BROWSER
 
 HERE = Path(__file__).parent
 WEB = HERE.parents[1] / "plugins" / "agent" / "web"
@@ -21,7 +21,7 @@ RUN = """async () => {
 }"""
 
 
-async def test_the_fold_keeps_its_promises(browser):
+async def test_the_fold_keeps_its_promises(tabs):
     """Every case of turns.cases.mjs holds (their names say what each one proves)."""
     files = {
         "/": ("text/html", "<!doctype html>"),
@@ -34,7 +34,7 @@ async def test_the_fold_keeps_its_promises(browser):
         kind, body = files[route.request.url.removeprefix(ORIGIN)]
         await route.fulfill(content_type=kind, body=body)
 
-    page = await browser.new_page()
+    page = await tabs.new_page()
     await page.route(f"{ORIGIN}/**", serve)
     await page.goto(f"{ORIGIN}/")
     result = await page.evaluate(RUN)

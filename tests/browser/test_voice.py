@@ -16,9 +16,9 @@ from plugins.agent.failure import TurnFailed
 from plugins.agent.worker import Worker
 
 from .chromium import TONE_HZ
-from .looped import lasting
+from .looped import IN_BROWSER, lasting
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_BROWSER
 
 ALLOWED = {"permissions": ["microphone"]}
 SAID = "what is a turn"
@@ -209,7 +209,8 @@ async def test_no_microphone(talk):
 
 async def test_on_a_phone(talk):
     """Nothing is wider than the screen, also while it records."""
-    page = await talk(viewport={"width": 360, "height": 640})
+    page = await talk()
+    await page.set_viewport_size({"width": 360, "height": 640})
     wide = "document.documentElement.scrollWidth"
     assert await page.evaluate(wide) == 360
     await page.get_by_role("button", name="Speak").click()

@@ -1,12 +1,11 @@
 """The answer's row: what it shows at every step of a turn."""
 
-import pytest
 from playwright.async_api import Page, expect
 
 from .backend import Turn
-from .looped import lasting
+from .looped import IN_BROWSER, lasting
 
-pytestmark = pytest.mark.browser
+pytestmark = IN_BROWSER
 
 TEXT = ("It ", "is ", "sunny.")
 

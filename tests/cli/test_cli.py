@@ -56,11 +56,22 @@ async def subscribed(site: Any, count: int = 1) -> None:
     """Wait until so many subscriptions stand at the broker."""
     sessions = site.broker.shared.sessions.live
     while sum(len(s.reader) for s in sessions) < count:  # noqa: ASYNC110
-        await asyncio.sleep(0)  # the other process says nothing when it is ready
+        await asyncio.sleep(0.005)  # the other process says nothing when it is ready
 
 
 def one_line(err: str) -> bool:
     return err.count("\n") == 1 and err.startswith("edgestream")
+
+
+@pytest.fixture
+def own_logging() -> Iterator[None]:
+    """Undo what a command that runs in this process configures."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 # -------------------------------------------------------------------------- publish
@@ -181,10 +192,11 @@ async def test_over_tls(start: Any, identity: Any) -> None:
         ("1e999", "BODY is not JSON that can be read: Number out of range"),
     ],
 )  # fmt: skip
-async def test_publish_what_is_no_json(body: str, told: str) -> None:
+@pytest.mark.usefixtures("own_logging")
+def test_publish_what_is_no_json(body: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     """That is wrong usage, and needs no broker to be found out; it says where."""
-    code, _, err = await run("publish", "a.b", body, "--url", "ws://127.0.0.1:1/ws")
-    assert code == 2
+    assert cli.main(["publish", "a.b", body, "--url", "ws://127.0.0.1:1/ws"]) == 2
+    err = capsys.readouterr().err
     assert one_line(err)
     assert told in err
     assert len(err) < 300
@@ -320,6 +332,7 @@ async def test_serve_until_stopped(unused_tcp_port: int) -> None:
         (("serve", "--server", "chat", "--server", "nope"), 1, "there are: bas, chat"),
         (("serve", "--config", "nowhere.toml"), 1, "nowhere.toml"),
         (("config", "check", "--config", "nowhere.toml"), 1, "nowhere.toml"),
+        (("publish", "a.b", "{bad"), 2, "at character 2: 'bad'"),
         (("publish", "a.b", "{}", "--url", "ws://127.0.0.1:1/ws"), 3, "cannot connect"),
         (("publish", "a.b", "{}", "--cafile", "config.toml"), 2, "is for wss"),
         (("subscribe", "a", "--url", "wss://h/", "--cafile", "config.toml"), 2, "no certificate"),
@@ -390,17 +403,6 @@ async def test_the_demo_agent_answers(site: Any) -> None:
         assert (await anext(status)).body["status"] == "offline"
         await process.communicate()
         assert process.returncode == 0
-
-
-@pytest.fixture
-def own_logging() -> Iterator[None]:
-    """Undo what a command that runs in this process configures."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
