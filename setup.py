@@ -12,6 +12,7 @@ from setuptools import setup
 COMPILED = [
     "broker/bodies.py",
     "broker/codec.py",
+    "broker/engines/gathering.py",
     "broker/engines/log.py",
     "broker/engines/memory.py",
     "broker/engines/rows.py",
