@@ -14,6 +14,7 @@ COMPILED = [
     "broker/bodies.py",
     "broker/codec.py",
     "broker/engines/base.py",
+    "broker/engines/gathering.py",
     "broker/engines/log.py",
     "broker/engines/memory.py",
     "broker/engines/rows.py",

@@ -99,12 +99,12 @@ def _parser(commands: Sequence[Command]) -> ArgumentParser:
 
 def _commands(word: str = "") -> list[Command]:
     """Those that `word` may be. What another one imports, it need not wait for."""
-    named = [command for command in BUILT_IN if command.name == word]
-    if named:
-        return named
-    entries = entry_points(group="edgestream.commands")
-    named = [_load(entry) for entry in entries if entry.name == word]
-    return named or [*BUILT_IN, *map(_load, entries)]
+    built_in = {command.name: command for command in BUILT_IN}
+    if word in built_in:
+        return [built_in[word]]
+    entries = [e for e in entry_points(group="edgestream.commands") if e.name not in built_in]
+    named = [entry for entry in entries if entry.name == word]
+    return [_load(entry) for entry in named] or [*BUILT_IN, *map(_load, entries)]
 
 
 def _load(entry: EntryPoint) -> Command:

@@ -44,17 +44,36 @@ class Broken(EdgestreamError):
     """The file cannot be used: why."""
 
 
+class _Named:
+    """Makes what SQLite raises `Broken`, with the file's name. A generator would be
+    shorter, and each commit is made inside of this."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error | OSError | msgspec.DecodeError):
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            why = "another process has it open" if busy else _why(error)
+            raise Broken(f"{self._name} cannot be used: {why}") from error
+
+
 class File:
     """A connection to it, while it is open. Used by one thread at a time; errors are `Broken`.
 
     Attributes:
         name: its path.
+        named: what SQLite raises inside of this is `Broken`, with that name.
         epoch: names the numbering of the positions in it.
         last: the position of the last event that was ever stored.
     """
 
     def __init__(self, storage: Storage) -> None:
         self.name = storage.file
+        self.named = _Named(storage.file)
         self.epoch = ""
         self.last = 0
         self._boot = ""
@@ -68,7 +87,7 @@ class File:
         Raises:
             Broken: it cannot be used.
         """
-        with self.named():
+        with self.named:
             self._boot = _boot()
             self._witness = Witness(Path(self.name + "-last"))
             try:
@@ -145,7 +164,7 @@ class File:
         """Close the file in good order, if it is open."""
         if self._connection is not None:
             try:
-                with self.named():
+                with self.named:
                     self._connection.execute("PRAGMA synchronous = FULL")
                     self._tell(self._connection, state="closed")
             finally:
@@ -157,7 +176,7 @@ class File:
         witness, self._witness = self._witness, None
         try:
             if connection is not None:
-                with self.named():
+                with self.named:
                     connection.close()
         finally:
             if witness is not None:
@@ -176,19 +195,9 @@ class File:
         return self._connection
 
     @contextmanager
-    def named(self) -> Iterator[None]:
-        """Make what SQLite raises `Broken`, with the file's name."""
-        try:
-            yield
-        except (sqlite3.Error, OSError, msgspec.DecodeError) as error:
-            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-            why = "another process has it open" if busy else _why(error)
-            raise Broken(f"{self.name} cannot be used: {why}") from error
-
-    @contextmanager
     def whole(self) -> Iterator[sqlite3.Connection]:
         """What is executed in this is done as a whole, or not at all."""
-        with self.named():
+        with self.named:
             connection = self.connection
             connection.execute("BEGIN")
             try:

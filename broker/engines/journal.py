@@ -78,7 +78,7 @@ class Journal:
     def open(self) -> None:
         """Open the file. Raises as `File.open`."""
         self.file.open()
-        with self.file.named():
+        with self.file.named:
             [self.rows] = self.file.connection.execute("SELECT count(*) FROM commits").fetchone()
 
     def reopen(self, last: int, room: int) -> None:
@@ -96,7 +96,7 @@ class Journal:
         if self.last < last:
             raise Broken(f"{self.file.name} has lost events: it is another file now")
         self.file.stored(last)
-        with self.file.named():
+        with self.file.named:
             execute = self.file.connection.execute
             execute("DELETE FROM commits WHERE last > ?", (last,))
             execute("INSERT OR REPLACE INTO about VALUES ('room', zeroblob(?))", (room,))
@@ -115,7 +115,7 @@ class Journal:
             Broken: some of it is not as it was written.
         """
         reader = Reader()
-        with self.file.named():
+        with self.file.named:
             rows = self._checked("SELECT key, sum, events FROM states")
             states = [reader.piece(blob) for _, blob in rows]
             kept = {
@@ -152,7 +152,7 @@ class Journal:
     def add(self, last: int, batches: Sequence[bytes]) -> None:
         """Commit a row."""
         blob = join(batches)
-        with self.file.named():
+        with self.file.named:
             self.file.connection.execute(
                 "INSERT INTO commits VALUES (?, ?, ?)", (last, crc32(blob), blob)
             )
@@ -178,7 +178,7 @@ class Journal:
 
         The last one always stays: it knows the position.
         """
-        with self.file.named():
+        with self.file.named:
             execute = self.file.connection.execute
             rows = execute(
                 "SELECT last FROM commits WHERE last <= ? ORDER BY last LIMIT ?",

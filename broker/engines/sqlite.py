@@ -21,6 +21,7 @@ from broker.clock import CallLater
 from broker.config import History, Storage
 from broker.engines.base import Batch, Essence, Figures, FileFigures
 from broker.engines.file import Broken
+from broker.engines.gathering import Gathering
 from broker.engines.journal import Journal, Stored
 from broker.engines.keeping import Keeping
 from broker.engines.log import Numbered, number, numbered
@@ -34,9 +35,6 @@ log = structlog.get_logger(__name__)
 
 MOST_WAITING = 4 << 20
 """How much may wait for the writer, as it counts in a history, before the namespace does."""
-
-GATHERED = 512 << 10
-"""How much is encoded at once, counted in the same way: it takes about a millisecond."""
 
 SLICE = 0.001
 """For how long events are delivered at once, in seconds."""
@@ -90,11 +88,7 @@ class SqliteEngine:
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
         self._call_later = call_later
-        self._pause = storage.commit_ms / 1000
-        self._resting = False  # the last commit was less than a pause ago
-        self._gathered: list[list[Event]] = []  # of what waits, what the writer has not got
-        self._gathered_batches = 0
-        self._gathered_bytes = 0
+        self._gathering = Gathering(storage.commit_ms / 1000, call_later, self._write)
         self._stored = 0  # the position up to which everything may be delivered
         self._delivering = False
         self._delivered: Callable[[Batch], None]
@@ -160,7 +154,7 @@ class SqliteEngine:
 
     def close(self) -> None:
         if self._writer.is_alive():
-            self._write()
+            self._gathering.finish()
             self._put(Close())
             self._writer.join()
 
@@ -188,30 +182,11 @@ class SqliteEngine:
         self._waiting.append(_Waiting(batch, known))
         self._bytes += known.size
         self.full = self._bytes > MOST_WAITING
-        self._gathered += batch.runs
-        self._gathered_batches += 1
-        self._gathered_bytes += known.size
-        if not self._resting:
-            self._begin()
-        elif self._gathered_bytes > GATHERED:
-            self._write()
+        self._gathering.add(batch.runs, known.size)
 
-    def _begin(self) -> None:
-        """Have what is gathered written, and gather for a while what comes next."""
-        self._resting = self._pause > 0 and self._gathered_batches > 0
-        if self._resting:
-            self._call_later(self._pause, self._begin)
-        self._write()
-
-    def _write(self) -> None:
-        """Let the writer have what is gathered."""
-        if self._gathered_batches:
-            self._put(Write(self._head, encode(self._gathered), self._gathered_batches))
-            self._forget_gathered()
-
-    def _forget_gathered(self) -> None:
-        self._gathered = []
-        self._gathered_batches = self._gathered_bytes = 0
+    def _write(self, runs: Sequence[list[Event]], batches: int) -> None:
+        """The gathered events, up to the head, are the writer's."""
+        self._put(Write(self._head, encode(runs), batches))
 
     def _committed(self, last: int) -> None:
         """A row is stored: all that waited up to a position."""
@@ -252,7 +227,7 @@ class SqliteEngine:
         self._deliver_until(inf)
         log.error("storage failed", why=str(error))
         self.failure = str(error)
-        self._forget_gathered()
+        self._gathering.forget()
         lost, self._waiting = self._waiting, deque()
         self._head = self._log.position
         self._heads.clear()

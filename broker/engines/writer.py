@@ -111,14 +111,14 @@ class Writer(threading.Thread):
 
     def _waiting(self) -> list[Order]:
         """Everything that is to be done now; without more to trim, there is something."""
-        orders: list[Order] = [] if self._trim else [self.orders.get()]
-        with suppress(Empty):
-            while True:
-                orders.append(self.orders.get_nowait())
+        queue = self.orders
+        orders: list[Order] = [] if self._trim else [queue.get()]
+        while not queue.empty():  # nobody else takes something out
+            orders.append(queue.get())
         return orders
 
     def _obey(self, orders: Sequence[Order]) -> None:
-        self._over = any(type(order) is Close for order in orders)
+        self._over = Close in [type(order) for order in orders]
         writes = [order for order in orders if type(order) is Write]
         if writes:
             self._commit(writes)
