@@ -249,9 +249,7 @@ class Namespace:
         immediate = self.engine.immediate
         for run in batch.runs:
             if not immediate:
-                committed = self.streams[run[0].key].committed
-                for event in run:
-                    self.plugin.follow(committed, event)
+                self.plugin.follow(self.streams[run[0].key].committed, run)
             self.retained.position = run[-1].position
             deliver(run)
             if run[0].topic in noted:

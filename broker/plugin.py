@@ -160,9 +160,11 @@ class Plugin(Generic[State]):
         """Something could not be stored: the head of a stream is not `lost` any more, but
         folded (`apply`) again from what is stored."""
 
-    def follow(self, state: State, event: Event) -> None:
-        """`apply`, to a state of which nothing depends: another has had the event already."""
-        self.apply(state, event)
+    def follow(self, state: State, run: Sequence[Event]) -> None:
+        """`apply` each of some events of one topic, to a state of which nothing depends:
+        another has had them already, in this order."""
+        for event in run:
+            self.apply(state, event)
 
     def at_rest(self, state: State) -> bool:
         """Whether a stream may be forgotten when there are too many."""

@@ -177,7 +177,10 @@ class Streams:
             event.time = min(event.time, now)  # the clock of an earlier process was ahead
         self._fold(events, stream.head, self._plugin.apply)
         if stream.committed is not stream.head:
-            self._fold(events, stream.committed, self._plugin.follow)
+            self._fold(events, stream.committed, self._follow)
+
+    def _follow(self, state: Any, event: Event) -> None:
+        self._plugin.follow(state, (event,))
 
     def _fold(self, events: Sequence[Event], state: Any, how: Callable[[Any, Event], None]) -> None:
         for event in events:

@@ -102,9 +102,12 @@ class ChatPlugin(Plugin[sessions.Session]):
         for turn in lost.open_turns():
             self._depend(key, head, turn.owner)
 
-    def follow(self, state: sessions.Session, event: Event) -> None:
-        if not turns.add_next_token(state, event):
-            turns.apply(state, event)
+    def follow(self, state: sessions.Session, run: Sequence[Event]) -> None:
+        if len(run) > 1 and turns.follow_tokens(state, run):
+            return
+        for event in run:
+            if not turns.add_next_token(state, event):
+                turns.apply(state, event)
 
     def _note(self, state: sessions.Session, event: Event, before: Sender | None) -> None:
         """Note what depends on whom now, where the event's turn belonged to `before`."""

@@ -5,7 +5,7 @@ it. `offline` of one among several only detaches that one, and is not published;
 the last is lost for longer than the grace period, the broker says it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -80,7 +80,7 @@ class StatusPlugin(Plugin[LastStatus]):
 
     def apply(self, state: LastStatus, event: Event) -> None:
         before = [*state.attached.values()]
-        self.follow(state, event)
+        _fold(state, event)
         if state.attached:
             self._presence.matters(event.sender, event.key)
         else:
@@ -88,12 +88,9 @@ class StatusPlugin(Plugin[LastStatus]):
                 self._presence.settled(sender, event.key)
         self.changed.add(event.key)
 
-    def follow(self, state: LastStatus, event: Event) -> None:
-        state.event = event
-        if event.sender is BROKER or event.body.status == "offline":
-            state.attached.clear()
-        else:
-            state.attached[event.sender.identity] = event.sender
+    def follow(self, state: LastStatus, run: Sequence[Event]) -> None:
+        for event in run:
+            _fold(state, event)
 
     def at_rest(self, state: LastStatus) -> bool:
         return not state.attached
@@ -130,3 +127,11 @@ class StatusPlugin(Plugin[LastStatus]):
         if due is None or due > now or state.event is None:
             return ()
         return (Event.of(self.namespace, state.event.key, Status(state.event.key, "offline"), now),)
+
+
+def _fold(state: LastStatus, event: Event) -> None:
+    state.event = event
+    if event.sender is BROKER or event.body.status == "offline":
+        state.attached.clear()
+    else:
+        state.attached[event.sender.identity] = event.sender

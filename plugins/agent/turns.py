@@ -15,7 +15,7 @@ The checks of an event that belongs to a turn, in this order:
 `RULES` says which of them hold for which topic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import UNSET
@@ -70,6 +70,38 @@ def add_next_token(session: Session, event: Event) -> bool:
     turn.next_index = following
     turn.is_last = body.isLast
     turn.seen = event.time
+    return True
+
+
+def follow_tokens(session: Session, run: Sequence[Event]) -> bool:
+    """`apply` of events that were accepted in this order, in one step, if they are the next
+    tokens of one turn, from one sender. So each index follows from the one before it, and where
+    the last one is as many behind the first as there are events, none counts for more."""
+    first, last, sender = run[0].body, run[-1].body, run[0].sender
+    if type(first) is not Token or type(last) is not Token:
+        return False
+    id = first.turnId
+    turn = session.turns.get(id)
+    index: int = last.tokenIndex
+    if (
+        turn is None
+        or turn.next_index != first.tokenIndex
+        or index - turn.next_index != len(run) - 1
+        or index >= COUNTED
+        or last.tokenCount is not UNSET
+        or turn.ending is not None
+        or not (turn.owner is sender or turn.owner.is_same(sender))
+    ):
+        return False
+    texts: list[str] = []
+    for event in run:
+        if event.sender is not sender or event.body.turnId != id:
+            return False
+        texts.append(event.body.token)
+    turn.write("".join(texts))
+    turn.next_index = index + 1
+    turn.is_last = last.isLast
+    turn.seen = run[-1].time
     return True
 
 

@@ -69,6 +69,75 @@ def test_a_long_text_is_shown_in_pieces():
     ]
 
 
+ANNA, BORIS = Sender("p", "anna", "c1"), Sender("p", None, "c2")
+
+
+def token(index, sender=ANNA, turn="t", **more):
+    fields = {"token": f"{index} ", "tokenIndex": index, "isLast": index == 5, **more}
+    body = CHAT[PREFIX + "token"](sessionId="s", turnId=turn, agentId="a", **fields)
+    return Event.of(PREFIX + "token", "s", body, 100 + index, sender)
+
+
+def begun():
+    """A session with two turns, one of them with two tokens."""
+    session = sessions.Session()
+    for turn in ("t", "other"):
+        started = CHAT[PREFIX + "turnStarted"](sessionId="s", turnId=turn, agentId="a")
+        turns.apply(session, Event.of(PREFIX + "turnStarted", "s", started, 0, ANNA))
+    for index in (0, 1):
+        assert turns.add_next_token(session, token(index))
+    return session
+
+
+def come_to(session):
+    turns = session.turns.values()
+    return [(t.text, t.next_index, t.is_last, t.seen, t.owner) for t in turns]
+
+
+@pytest.mark.parametrize("sender", [ANNA, Sender("p", "anna", "c9")])
+@pytest.mark.parametrize("count", [1, 3, 4, 40])
+def test_the_tokens_of_a_run_follow_at_once(count, sender):
+    """As if they had come one by one; also after their publisher has come back."""
+    run = [token(index, sender) for index in range(2, 2 + count)]
+    one, all = begun(), begun()
+    assert turns.follow_tokens(all, run)
+    for event in run:
+        assert turns.add_next_token(one, event)
+    assert come_to(all) == come_to(one)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        [token(2, turn="new")],
+        [token(3), token(4)],
+        [token(2), token(0, turn="other")],
+        [token(2), token(0, turn="other"), token(3), token(4)],
+        [token(2), token(0, turn="other"), token(1, turn="other"), token(3)],
+        [token(2), token(3, tokenCount=2)],
+        [token(2, tokenCount=2), token(4)],
+        [token(2), token(3, BORIS)],
+        [token(2, BORIS), token(3, BORIS)],
+    ],
+)
+def test_what_is_no_plain_run_is_left_to_the_rules(run):
+    """And nothing has changed."""
+    session = begun()
+    before = come_to(session)
+    assert not turns.follow_tokens(session, run)
+    assert come_to(session) == before
+
+
+def test_no_token_follows_at_once_where_a_turn_has_ended():
+    """Nor is anything else a token."""
+    session = begun()
+    body = CHAT[PREFIX + "error"](sessionId="s", turnId="t", code="c", message="m", retryable=False)
+    ended = Event.of(PREFIX + "error", "s", body, 0, ANNA)
+    assert not turns.follow_tokens(session, [ended])
+    turns.apply(session, ended)
+    assert not turns.follow_tokens(session, [token(2)])
+
+
 def test_two_turns_may_answer_one_message():
     """A worker that was slow to begin, and the one that had the message next: the first takes
     it up, both can be told, each by its own name."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from copy import deepcopy
+from itertools import groupby
 
 import msgspec
 
@@ -39,7 +40,8 @@ def fields(kind, turn, more):
         "turnStarted": lambda: {"agentId": "a", **({"messageId": more} if more else {})},
         "token": lambda: {
             "agentId": "a", "token": text(turn, more[0], more[0] + more[1]),
-            "tokenIndex": more[0], "tokenCount": more[1], "isLast": more[2],
+            "tokenIndex": more[0], "isLast": more[2],
+            **({} if more[1] == 1 else {"tokenCount": more[1]}),
         },
         "toolCallStarted": lambda: {"toolName": "n", "toolCallId": more, "arguments": {}},
         "toolCallCompleted": lambda: {"toolCallId": more},
@@ -197,7 +199,8 @@ class World:
         for event in self.waiting:
             self.stored.append(event)
             event.position = len(self.stored)
-            self.plugin.follow(self.committed, event)
+        for _, run in groupby(self.waiting, lambda event: event.topic):
+            self.plugin.follow(self.committed, list(run))
         self.waiting = []
         self.kept = deepcopy(self.model)
 
