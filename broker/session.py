@@ -71,8 +71,7 @@ class Session:
     """
 
     __slots__ = (
-        "_going_on", "_greeted", "_last_id", "_lost", "_malformed", "_over", "_reach", "_rest",
-        "_shared", "_ties",
+        "_greeted", "_last_id", "_lost", "_malformed", "_over", "_reach", "_rest", "_shared", "_ties",
         "beside", "codec", "outbox", "principal", "reader", "received", "sender", "server",
     )  # fmt: skip
 
@@ -102,8 +101,7 @@ class Session:
         self._greeted = False
         self._last_id = 0
         self._malformed = 0
-        self._rest: Iterator[ClientMessage | Malformed] = iter(())
-        self._going_on = False
+        self._rest: Iterator[ClientMessage | Malformed] | None = None
         self._lost = False
         self._over = False
         self._ties = Ties(self, reach, self.outbox)
@@ -157,13 +155,13 @@ class Session:
             left -= 1
             if left <= 0:
                 self._rest = messages
-                self._going_on = True
                 self.outbox.wire.hold("message")  # the next one comes behind this one's rest
                 self._shared.scheduler.next_turn(self._go_on)
                 return False
         return True
 
     def _go_on(self) -> None:
+        assert self._rest is not None
         try:
             done = self._handle(self._rest)
         except Exception:
@@ -171,8 +169,7 @@ class Session:
             self.outbox.wire.close(1011, "internal error")
             done = True
         if done:
-            self._rest = iter(())
-            self._going_on = False
+            self._rest = None
             self.outbox.wire.release("message")
             if self._lost:
                 self.lost()
@@ -181,7 +178,7 @@ class Session:
         """The connection is gone. What it published before stays accepted; and of a message
         that came whole, all of it is handled first."""
         self._lost = True
-        if self._going_on:
+        if self._rest is not None:
             return
         self._over = True
         self._ties.leave()
