@@ -34,14 +34,11 @@ from broker.waiting import WaitingRoom
 log = structlog.get_logger(__name__)
 
 QUANTUM = 32
-"""How many publishes of one connection, unless large, are handled before the clock is asked."""
+"""How many publishes of one connection, unless large, are handled before the clock is asked;
+so a run has no more events, and a slow reader never waits long behind one."""
 
 BATCH = 256
 """How many publishes, about, go to the engine together."""
-
-SMALL = 256
-"""Up to how many bytes of body neighbours are one run: encoded and offered together.
-A run has at most `QUANTUM` events, so a slow reader never waits long behind one."""
 
 
 class Namespace:
@@ -157,8 +154,7 @@ class Namespace:
         """One connection's turn: accept its publishes into the head, and into `batch`."""
         publisher = ingress.publisher
         who, sender, codec = publisher.principal, publisher.sender, publisher.codec
-        ids = batch.ids
-        before = len(ids)
+        before = len(batch.ids)
         answered = 0
         run: list[Event] = []
         for message in self.intake.take(ingress, QUANTUM):
@@ -178,13 +174,8 @@ class Namespace:
                 failure = Rejected("internal", "the broker failed on this message")
                 publisher.refuse(failure, id, message.topic)
             else:
-                ids.append(id)
-                if run and _are_neighbours(run[0], event):
-                    run.append(event)
-                else:
-                    run = [event]
-                    batch.runs.append(run)
-        batch.origins.append((ingress, len(ids) - before, answered))
+                run = batch.add(event, id, run)
+        batch.origins.append((ingress, len(batch.ids) - before, answered))
         if ingress.parting is not None and not ingress.queue:
             ingress.part()
 
@@ -298,8 +289,3 @@ class Namespace:
                 ingress.publisher.acknowledge()
         if self.intake.messages:
             self._wake()  # the engine may have been full
-
-
-def _are_neighbours(first: Event, event: Event) -> bool:
-    """Whether `event` may go with those of `first`'s run."""
-    return first.key is event.key and first.topic is event.topic and len(event.raw) <= SMALL

@@ -20,7 +20,6 @@ from broker.fanout import Fanout
 from broker.ingress import Intake
 from broker.messages import (
     ClientMessage,
-    Error,
     Hello,
     Ping,
     Pong,
@@ -71,8 +70,8 @@ class Session:
     """
 
     __slots__ = (
-        "_greeted", "_last_id", "_lost", "_malformed", "_over", "_reach", "_rest", "_shared", "_ties",
-        "beside", "codec", "outbox", "principal", "reader", "received", "sender", "server",
+        "_greeted", "_last_id", "_lost", "_malformed", "_over", "_reach", "_rest", "_shared",
+        "_ties", "beside", "codec", "outbox", "principal", "reader", "received", "sender", "server",
     )  # fmt: skip
 
     def __init__(
@@ -299,14 +298,4 @@ class Session:
         self._last_id = id
 
     def _answer(self, error: Rejected, id: int | UnsetType, topic: str | UnsetType = UNSET) -> None:
-        self._shared.errors[error.code] += 1
-        self.outbox.reply(
-            Error(
-                error.code,
-                error.message,
-                self._shared.codes[error.code].retryable,
-                id,
-                topic,
-                UNSET if error.detail is None else dict(error.detail),
-            )
-        )
+        self.outbox.reply(self._shared.refusal(error, id, topic))

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from broker.auth import Principal
 from broker.config import Config
-from broker.errors import ErrorInfo
+from broker.errors import ErrorInfo, Rejected
 from broker.event import Sender
-from broker.messages import Limits, Welcome
+from broker.messages import Error, Limits, Welcome
 from broker.namespace import Namespace
 from broker.outbox import Outbox
 from broker.reader import Reader
@@ -76,6 +76,13 @@ class Sessions:
             ),
             server=UNSET if session.server is None else session.server,
         )
+
+    def refusal(self, error: Rejected, id: int | UnsetType, topic: str | UnsetType) -> Error:
+        """The answer to an operation that is refused; it counts."""
+        self.errors[error.code] += 1
+        retryable = self.codes[error.code].retryable
+        detail = UNSET if error.detail is None else dict(error.detail)
+        return Error(error.code, error.message, retryable, id, topic, detail)
 
     def identify(self, session: Connected, client: str) -> None:
         """`session` is from now on the one of its client; an older one ends with 4010."""

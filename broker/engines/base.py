@@ -13,6 +13,9 @@ from typing import Any, NamedTuple, Protocol
 
 from broker.event import Event
 
+SMALL = 256
+"""Up to how many bytes of body neighbours are one run."""
+
 
 class Batch:
     """Events that are stored together, or not at all.
@@ -42,6 +45,19 @@ class Batch:
         self.expected = expected
         self.origins = origins
         self.repeats: list[tuple[Any, int, str]] = []
+
+    def add(self, event: Event, id: int, run: list[Event]) -> list[Event]:
+        """One more event; returns its run, which is `run`, that of the one before it from the
+        same connection, if they are neighbours."""
+        self.ids.append(id)
+        if run:
+            first = run[0]
+            if first.key is event.key and first.topic is event.topic and len(event.raw) <= SMALL:
+                run.append(event)
+                return run
+        run = [event]
+        self.runs.append(run)
+        return run
 
     @property
     def events(self) -> list[Event]:
