@@ -10,7 +10,6 @@ import warnings
 from setuptools import setup
 
 COMPILED = [
-    "broker/auth.py",
     "broker/bodies.py",
     "broker/codec.py",
     "broker/engines/base.py",
@@ -45,7 +44,6 @@ COMPILED = [
     "broker/transports/writer.py",
     "broker/wishes.py",
     "plugins/agent/answering.py",
-    "plugins/agent/chat.py",
     "plugins/agent/merging.py",
     "plugins/agent/rules.py",
     "plugins/agent/sessions.py",

@@ -7,6 +7,7 @@ machine only, unless the configuration says `everyone`.
 """
 
 import ipaddress
+from dataclasses import dataclass
 from typing import Literal
 
 from broker.errors import Closed
@@ -14,13 +15,11 @@ from broker.errors import Closed
 Operation = Literal["publish", "subscribe"]
 
 
+@dataclass(frozen=True, slots=True)
 class Principal:
     """Who acts. `name` is unique; it is part of an owner's identity across reconnects."""
 
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name: str
 
     def may(self, operation: Operation, topic: str, key: str | None) -> bool:
         """Whether this principal may do `operation` on `topic` (or pattern) and `key`.

@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 from mypy_extensions import mypyc_attr
 
 from broker.codec import JSON, Codec
 
 
-class Sender(Struct, frozen=True, gc=False):
+@mypyc_attr(acyclic=True)
+class Sender:
     """Who published: stored with the event, since ownership is part of a stream's state.
+    Never changed.
 
     Attributes:
         principal: the principal's name.
@@ -17,9 +19,24 @@ class Sender(Struct, frozen=True, gc=False):
         connection: the connection's id.
     """
 
-    principal: str
-    client: str | None
-    connection: str
+    __slots__ = ("client", "connection", "principal")
+
+    def __init__(self, principal: str, client: str | None, connection: str) -> None:
+        self.principal = principal
+        self.client = client
+        self.connection = connection
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sender):
+            return NotImplemented
+        return (
+            self.connection == other.connection
+            and self.client == other.client
+            and self.principal == other.principal
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.principal, self.client, self.connection))
 
     def is_same(self, other: "Sender") -> bool:
         """Whether both are one sender: the same client, or without one the same connection."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec import Struct
-from mypy_extensions import mypyc_attr
 from starlette.routing import BaseRoute
 
 from broker.plugin import (
@@ -28,7 +27,6 @@ from plugins.agent.presence import Presence
 from plugins.agent.recordings import Recordings
 
 
-@mypyc_attr(native_class=False)
 class ChatPlugin(Plugin[sessions.Session]):
     """Types, order, ownership and repeats of what agents and users say."""
 

@@ -1,5 +1,6 @@
 """One session of the plugin beside the rules of turns, with whoever says something in it."""
 
+import copyreg
 from collections import Counter
 from copy import deepcopy
 from itertools import groupby
@@ -18,6 +19,11 @@ PARTS = [
     "pieces", "saved", "seen", "shown", "started_at", "told", "tools", "tools_done", "tools_open",
 ]  # fmt: skip
 """What a turn is, but for its owner."""
+
+# What is compiled does not know how to be copied.
+copyreg.pickle(
+    Sender, lambda sender: (Sender, (sender.principal, sender.client, sender.connection))
+)
 
 NEXT = -1
 """The index of the next token."""
