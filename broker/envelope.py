@@ -11,8 +11,9 @@ from broker.event import Event
 from broker.messages import EventMessage
 
 _QUOTED: Final[dict[str, str]] = {}
-REMEMBERED = 10_000
-"""How many topics and keys are remembered as JSON strings."""
+REMEMBERED: Final = 10_000
+LONG: Final = 100
+"""How many topics and keys are remembered as JSON strings; those that are longer are not."""
 
 
 @mypyc_attr(acyclic=True)
@@ -88,17 +89,18 @@ def _encode_live(events: Sequence[Event], epoch: str) -> bytes:
         parts.append(head)
         parts.append(_body(event, JSON))
         parts.append(f'{place}{event.position}"}}'.encode())
-    parts[0] = parts[0][1:]
-    return b"".join(parts)
+    return b"".join(parts)[1:]
 
 
 def _quoted(text: str) -> str:
     """A string as JSON: that of an event is nearly always that of one shortly before it."""
     found = _QUOTED.get(text)
     if found is None:
-        if len(_QUOTED) >= REMEMBERED:
-            _QUOTED.clear()
-        found = _QUOTED[text] = JSON.encode_any(text).decode()
+        found = JSON.encode_any(text).decode()
+        if len(found) <= LONG:
+            if len(_QUOTED) >= REMEMBERED:
+                _QUOTED.clear()
+            _QUOTED[text] = found
     return found
 
 

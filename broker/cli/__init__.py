@@ -102,9 +102,11 @@ def _commands(word: str = "") -> list[Command]:
     built_in = {command.name: command for command in BUILT_IN}
     if word in built_in:
         return [built_in[word]]
-    entries = [e for e in entry_points(group="edgestream.commands") if e.name not in built_in]
-    named = [entry for entry in entries if entry.name == word]
-    return [_load(entry) for entry in named] or [*BUILT_IN, *map(_load, entries)]
+    entries = entry_points(group="edgestream.commands")
+    named = [_load(entry) for entry in entries if entry.name == word]
+    if word in [command.name for command in named]:
+        return named
+    return [*BUILT_IN, *[c for c in map(_load, entries) if c.name not in built_in]]
 
 
 def _load(entry: EntryPoint) -> Command:

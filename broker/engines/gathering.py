@@ -57,9 +57,15 @@ class Gathering:
     def finish(self) -> None:
         """Hand over what there is, now."""
         if self._batches:
-            runs, batches = self._runs, self._batches
+            runs, batches, size = self._runs, self._batches, self._size
             self.forget()
-            self._hand_over(runs, batches)
+            try:
+                self._hand_over(runs, batches)
+            except BaseException:  # they are not lost: what comes later stands behind them
+                self._runs = [*runs, *self._runs]
+                self._batches += batches
+                self._size += size
+                raise
 
     def forget(self) -> None:
         """Hand over nothing of what there is."""

@@ -98,8 +98,9 @@ def follow_tokens(session: Session, run: Sequence[Event]) -> bool:
         if event.sender is not sender or event.body.turnId != id:
             return False
         texts.append(event.body.token)
-    turn.write("".join(texts))
-    turn.next_index = index + 1
+    for token in texts:
+        turn.write(token)  # each, for `write` goes by how many they are
+        turn.next_index += 1
     turn.is_last = last.isLast
     turn.seen = run[-1].time
     return True

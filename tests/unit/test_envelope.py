@@ -41,10 +41,16 @@ def test_events_are_the_messages_that_the_protocol_describes(run):
     assert encode(run, JSON, EPOCH) == JSON.encode_all(expected)
 
 
-def test_only_so_many_keys_are_remembered(monkeypatch):
-    monkeypatch.setattr(envelope, "REMEMBERED", 3)
-    for number in range(9):
+def test_only_so_many_keys_are_remembered():
+    for number in range(envelope.REMEMBERED + 9):
         event = Event("workflow.a", f"k{number}", None, Raw(b"1"), 5, WHO)
         event.position = number + 1
         assert encode([event], JSON, EPOCH).startswith(b'{"op":"event","topic":"workflow.a"')
-        assert len(envelope._QUOTED) <= max(3, envelope.REMEMBERED)
+    assert 0 < len(envelope._QUOTED) <= envelope.REMEMBERED
+
+
+def test_long_keys_are_not_remembered():
+    event = Event("workflow.a", "\x01" * 255, None, Raw(b"1"), 5, WHO)
+    event.position = 1
+    assert JSON.decode_any(encode([event], JSON, EPOCH))["key"] == event.key
+    assert event.key not in envelope._QUOTED

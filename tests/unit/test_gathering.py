@@ -111,3 +111,19 @@ def test_what_comes_while_it_is_handed_over(store):
     store.add(1)
     store.timers.pass_(PAUSE)
     assert store.got == [(["1"], 1), (['"again"'], 1)]
+
+
+def test_what_could_not_be_handed_over_is_not_lost():
+    """It comes before what follows it, whose positions are behind its own."""
+    store = Store()
+    take, store.gathering._hand_over = store.gathering._hand_over, fail
+    with pytest.raises(MemoryError):
+        store.add(1)
+    store.gathering._hand_over = take
+    store.add(2)
+    store.gathering.finish()
+    assert store.got == [(["1", "2"], 2)]
+
+
+def fail(runs, batches):
+    raise MemoryError

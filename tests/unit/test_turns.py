@@ -91,7 +91,18 @@ def begun():
 
 def come_to(session):
     turns = session.turns.values()
-    return [(t.text, t.next_index, t.is_last, t.seen, t.owner) for t in turns]
+    return [(list(t.shown_text()), t.next_index, t.is_last, t.seen, t.owner) for t in turns]
+
+
+def test_the_text_of_a_run_is_cut_where_that_of_single_tokens_is():
+    """However much comes at once, what is told of it later is in pieces that are not long."""
+    run = [token(index, token="x" * 150) for index in range(2, 4002)]
+    one, all = begun(), begun()
+    for at in range(0, len(run), 32):
+        assert turns.follow_tokens(all, run[at : at + 32])
+    for event in run:
+        assert turns.add_next_token(one, event)
+    assert come_to(all) == come_to(one)
 
 
 @pytest.mark.parametrize("sender", [ANNA, Sender("p", "anna", "c9")])
