@@ -21,7 +21,9 @@ PARTS = [
 """What a turn is, but for its owner."""
 
 # What is compiled does not know how to be copied.
-copyreg.pickle(Sender, lambda sender: (Sender, (sender.principal, sender.client, sender.connection)))
+copyreg.pickle(
+    Sender, lambda sender: (Sender, (sender.principal, sender.client, sender.connection))
+)
 
 NEXT = -1
 """The index of the next token."""
