@@ -49,7 +49,7 @@ def _group(
         if row is None:
             continue
         if value is None:
-            drawing.text(LEFT, y + BAR - 3, "failed", "soft small")
+            drawing.text(LEFT, y + BAR - 3, "no valid run", "soft small")
             continue
         style = f"f{colour(system)}" + (" pale" if n else "")
         drawing.rect(LEFT, y, value * scale, BAR, style, 3)

@@ -24,8 +24,8 @@ def systems(blocks: Sequence[dict[str, Row]]) -> list[str]:
 
 
 def figure(row: Row | None, name: str) -> float | None:
-    """A median; None where every run of it has failed."""
-    return row["medians"].get(name) if row else None
+    """A median; None where every run of it has failed, or none can be trusted."""
+    return row["medians"].get(name) if row and row["valid"] else None
 
 
 def _place(system: str) -> int:

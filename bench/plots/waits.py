@@ -61,7 +61,7 @@ def _panel(
             if row and value is None
         )
         if failed:
-            drawing.text(left + PANEL, _y(n) - 7, f"{failed} failed", "soft small", "end")
+            drawing.text(left + PANEL, _y(n) - 7, f"{failed} no valid run", "soft small", "end")
 
 
 def _dots(drawing: Drawing, left: float, y: float, system: str, values: list[float | None]) -> None:

@@ -18,6 +18,7 @@ def row(
     named = {"wait": "p99 ms", "cpu": "cpu µs/token"}
     return {
         "scenario": scenario, "variant": variant, "system": system, "told": told,
+        "valid": True,
         "medians": {named[name]: value for name, value in medians.items()},
     }  # fmt: skip
 
@@ -64,7 +65,7 @@ def test_every_plot_says_what_it_shows(result: Result, tmp_path: Path) -> None:
     words = drawn(result, tmp_path)
 
     assert set(words) == {"bench-flood", "bench-slow-reader", "bench-cpu"}
-    for word in ("edgestream", "4.2 ms", "2.3 s", "○ failed", "200 publishers", "5 ms"):
+    for word in ("edgestream", "4.2 ms", "2.3 s", "○ no valid run", "200 publishers", "5 ms"):
         assert word in words["bench-flood"]
     for word in ("edgestream", "bun", "TLS", "closed", "40 s", "60"):
         assert word in words["bench-slow-reader"]
@@ -86,3 +87,12 @@ def test_without_figures_there_is_no_plot(tmp_path: Path) -> None:
     failed = row("sessions", "100/s, arrays", "edgestream")
 
     assert drawn({"summary": [failed], "runs": []}, tmp_path) == {}
+
+
+def test_what_cannot_be_trusted_is_not_drawn(result: Result, tmp_path: Path) -> None:
+    for found in result["summary"]:
+        found["valid"] = found["system"] != "edgestream"
+
+    words = drawn(result, tmp_path)["bench-cpu"]
+    assert "no valid run" in words
+    assert "9.4 µs" not in words
