@@ -45,6 +45,7 @@ class Reader:
         self.ready = asyncio.Event()
         self.gaps = 0
         self._last = last
+        self._standing = 0
         self._milestone = 0
         self._reached = asyncio.Event()
         self._subscribe = subscribe
@@ -66,7 +67,9 @@ class Reader:
     async def _read(self, client: Client, pattern: str, account: Account) -> None:
         wishes = {"replay": "history", **self._subscribe}
         async with client.subscribe(pattern, self.session, **wishes) as events:
-            self.ready.set()
+            self._standing += 1
+            if self._standing == len(self.accounts):
+                self.ready.set()
             await self._account(events, account)
             self.gaps += events.gaps
 

@@ -94,6 +94,8 @@ async def _lives(run: Run, environ: Mapping[str, str]) -> AsyncIterator[Survivor
             for _ in range(lives):
                 async with broker(**environ) as running:
                     proxy.target = running.port
+                    for reader in readers:  # who is not there yet knows of no gap
+                        await reader.ready.wait()
                     await chance.choice(readers).goes_on(chance.randrange(1, 1000))
                     await kill_now(running)
             over.set()
