@@ -73,7 +73,7 @@ def encode(
 
 def _encode_live(events: Sequence[Event], epoch: str) -> bytes:
     """The same as JSON, as nearly every event goes out: what neighbours have in common is
-    encoded once. To make and encode an `EventMessage` of each takes five times as long."""
+    encoded once. To make and encode an `EventMessage` of each of a run takes three times as much."""
     parts: list[bytes] = []
     topic = place = ""
     last: Event | None = None
