@@ -73,7 +73,7 @@ def encode(
 
 def _encode_live(events: Sequence[Event], epoch: str) -> bytes:
     """The same as JSON, as nearly every event goes out: what neighbours have in common is
-    encoded once. To make and encode an `EventMessage` of each of a run takes three times as much."""
+    encoded once. An `EventMessage` of each would take three times as long."""
     parts: list[bytes] = []
     topic = place = ""
     last: Event | None = None
